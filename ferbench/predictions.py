@@ -1,0 +1,137 @@
+"""Predictions: what a model said about each sample. The only input of metrics; a parquet file anyone can write.
+
+Rows are joined to manifests by sample_id; their order carries no meaning. A sample that could not be scored is a row
+with null logits and the reason, never a missing row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ferbench.errors import PredictionsError
+from ferbench.labels import LabelSet
+from ferbench.storage import write_atomically
+
+METADATA_KEY = b"ferbench-predictions"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """N samples, K classes."""
+
+    sample_ids: tuple[str, ...]
+    targets: NDArray[np.int64]
+    """(N,) index into `labels`."""
+    logits: NDArray[np.float32]
+    """(N, K) raw model outputs in the order of `labels`; a row of NaN where the sample has no prediction."""
+    folds: tuple[str, ...]
+    """Name of the fold whose test part the sample is in; `all` when the manifest had no folds."""
+    errors: tuple[str | None, ...]
+    """`reason: message` of a sample without a prediction."""
+    labels: LabelSet
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = len(self.sample_ids)
+        lengths = {
+            "targets": len(self.targets),
+            "logits": len(self.logits),
+            "folds": len(self.folds),
+            "errors": len(self.errors),
+        }
+        wrong = {name: length for name, length in lengths.items() if length != count}
+        if wrong:
+            raise PredictionsError(f"{count} sample ids, but {wrong}")
+        if len(set(self.sample_ids)) != count:
+            seen: set[str] = set()
+            twice = next(name for name in self.sample_ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            raise PredictionsError(f"sample {twice!r} is predicted more than once")
+        if self.logits.ndim != 2 or self.logits.shape[1] != len(self.labels):
+            raise PredictionsError(f"logits of shape {self.logits.shape} do not fit {len(self.labels)} classes")
+        outside = np.flatnonzero((self.targets < 0) | (self.targets >= len(self.labels)))
+        if len(outside):
+            index = int(outside[0])
+            raise PredictionsError(
+                f"sample {self.sample_ids[index]!r}: target {self.targets[index]} is outside 0..{len(self.labels) - 1}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    def __repr__(self) -> str:
+        return f"Predictions({len(self)} samples, {len(self.labels)} classes, {len(set(self.folds))} folds)"
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """(N,) argmax of the logits, the lowest class on ties; -1 where any logit is NaN."""
+        scored = ~np.isnan(self.logits).any(axis=1)
+        predicted = np.full(len(self), -1, dtype=np.int64)
+        predicted[scored] = np.argmax(self.logits[scored], axis=1)
+        return predicted
+
+
+def write_predictions(predictions: Predictions, path: Path) -> None:
+    """Write parquet, atomically: sample_id, fold, target, target_name, predicted, predicted_name, logits, error."""
+    scored = predictions.predicted
+    names = np.array([*predictions.labels.names, None], dtype=object)  # index -1 is None
+    logits = [None if label < 0 else row for label, row in zip(scored, predictions.logits.tolist(), strict=True)]
+    table = pa.table(
+        {
+            "sample_id": pa.array(predictions.sample_ids, pa.string()),
+            "fold": pa.array(predictions.folds, pa.string()),
+            "target": pa.array(predictions.targets, pa.int16()),
+            "target_name": pa.array(names[predictions.targets], pa.string()),
+            "predicted": pa.array([None if label < 0 else int(label) for label in scored], pa.int16()),
+            "predicted_name": pa.array(names[scored], pa.string()),
+            "logits": pa.array(logits, pa.list_(pa.float32(), len(predictions.labels))),
+            "error": pa.array(predictions.errors, pa.string()),
+        }
+    )
+    metadata = {
+        "format": FORMAT_VERSION, "labels": list(predictions.labels.names), "provenance": dict(predictions.provenance),
+    }  # fmt: skip
+    table = table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()})
+    write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read a predictions file; PredictionsError names the file and the rule when it cannot be scored."""
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise PredictionsError(f"{path}: no such predictions file") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise PredictionsError(f"{path}: not a readable parquet file ({error})") from error
+    raw = (table.schema.metadata or {}).get(METADATA_KEY)
+    missing = [name for name in ("sample_id", "fold", "target", "logits", "error") if name not in table.column_names]
+    if raw is None or missing:
+        lacking = "the label set in its metadata" if raw is None else f"the columns {', '.join(missing)}"
+        raise PredictionsError(f"{path}: not a predictions file of ferbench: it lacks {lacking}")
+    metadata = json.loads(raw)
+    labels = LabelSet.of(metadata["labels"])
+    empty = [float("nan")] * len(labels)
+    logits = [empty if row is None else row for row in table.column("logits").to_pylist()]
+    if table.column("target").null_count:
+        raise PredictionsError(f"{path}: {table.column('target').null_count} rows have no target")
+    try:
+        return Predictions(
+            sample_ids=tuple(table.column("sample_id").to_pylist()),
+            targets=np.array(table.column("target").to_pylist(), dtype=np.int64),
+            logits=np.array(logits, dtype=np.float32).reshape(len(logits), len(labels)),
+            folds=tuple(table.column("fold").to_pylist()),
+            errors=tuple(table.column("error").to_pylist()),
+            labels=labels,
+            provenance=metadata["provenance"],
+        )
+    except PredictionsError as error:
+        raise PredictionsError(f"{path}: {error.message}") from error

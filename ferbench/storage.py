@@ -1,0 +1,107 @@
+"""Writing so that nothing is ever half there: temporary name, then rename. And the hashes that name contents."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ferbench.errors import StorageError
+
+TEMPORARY_PREFIX = ".ferbench-tmp-"
+"""Names with this prefix are unfinished work of a run that was stopped; the next run removes them."""
+
+
+@contextmanager
+def storage_errors(path: Path, doing: str) -> Iterator[None]:
+    """Turn an OSError into a StorageError that names the path, what was being done and the way out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(
+                f"{path}: the disk is full while {doing}; free some space and run the same command again, it continues",
+                reason="disk-full",
+            ) from error
+        raise StorageError(f"{path}: {error.strerror or error} while {doing}") from error
+
+
+def _temporary_for(path: Path) -> Path:
+    return path.parent / f"{TEMPORARY_PREFIX}{path.name}"
+
+
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Call `write(temporary)` and rename the result to `path`; on any error the temporary is removed.
+
+    `write` may make a file or a folder. An existing folder at `path` is replaced.
+    Raises StorageError when the disk is full or the place cannot be written.
+    """
+    temporary = _temporary_for(path)
+    with storage_errors(path, "writing"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove(temporary)
+        try:
+            write(temporary)
+            if temporary.is_dir():
+                _replace_folder(temporary, path)
+            else:
+                os.replace(temporary, path)
+        except BaseException:
+            remove(temporary)
+            raise
+
+
+def _replace_folder(temporary: Path, path: Path) -> None:
+    # rename() cannot replace a folder that has files in it, so the old one goes first.
+    remove(path)
+    os.replace(temporary, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with `\\n` line ends, atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write bytes, atomically."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(data))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a whole folder; nothing happens when there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what runs that were stopped left below `folder`."""
+    if folder.is_dir():
+        for path in sorted(folder.rglob(f"{TEMPORARY_PREFIX}*")):
+            remove(path)
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_of_value(value: Any) -> str:
+    """Hex SHA-256 of a plain value's canonical JSON: keys sorted, no spaces."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
