@@ -10,6 +10,7 @@ from ferbench.errors import ModelError
 
 LAYOUTS = ("NTCHW", "NCTHW", "NCHW")
 CHANNELS = ("rgb", "bgr", "grey")
+RESIZES = ("pil-bilinear", "pil-bicubic", "cv2-linear", "cv2-area")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,11 @@ class InputSpec:
     - `NCHW` (N, C, height, width): image models. A clip is scored as the mean of its frames' logits.
 
     Pixels are first divided by 255, then `(x - mean) / std` per channel. C is 3 for `rgb` and `bgr`, 1 for `grey`
-    (ITU-R BT.601 luma, as OpenCV and Pillow compute it). `classes` are the model's outputs in order; empty means
-    "the order of the manifest's label set", which is then said in the report.
+    (ITU-R BT.601 luma, as OpenCV and Pillow compute it). `resize` matters by points, not by rounding: Pillow's filters
+    are antialiased and what torchvision's transforms on pictures do, OpenCV's linear filter is not antialiased.
+
+    `classes` are the model's outputs in order; empty means "the order of the manifest's label set", which is then said
+    in the report. `recipe_id` names the recipe of the faces the model was trained on; empty means unknown.
     """
 
     clip_len: int = 16
@@ -33,14 +37,18 @@ class InputSpec:
     channels: str = "rgb"
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    resize: str = "pil-bilinear"
     sampler: str = "uniform"
     classes: tuple[str, ...] = ()
+    recipe_id: str = ""
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
             raise ModelError(f"input layout {self.layout!r} is not one of {', '.join(LAYOUTS)}")
         if self.channels not in CHANNELS:
             raise ModelError(f"input channels {self.channels!r} is not one of {', '.join(CHANNELS)}")
+        if self.resize not in RESIZES:
+            raise ModelError(f"input resize {self.resize!r} is not one of {', '.join(RESIZES)}")
         for name in ("clip_len", "height", "width"):
             if getattr(self, name) < 1:
                 raise ModelError(f"input {name} must be at least 1, got {getattr(self, name)}")
@@ -73,4 +81,7 @@ class InputSpec:
         unknown = sorted(set(values) - known)
         if unknown:
             raise ModelError(f"unknown input spec keys {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**plain)

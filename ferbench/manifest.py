@@ -274,7 +274,7 @@ def _refuse(manifest: Manifest, broken: pa.ChunkedArray, rule: str) -> None:
 # --- the file ----------------------------------------------------------------------------------------------------------
 
 
-def write_manifest(manifest: Manifest, path: Path) -> None:
+def write_manifest(manifest: Manifest, path: Path, *, staging: Path | None = None) -> None:
     """Write parquet, atomically. Equal manifests at equal places relative to their root give equal bytes."""
     parent = path.parent.resolve()
     metadata = {
@@ -288,7 +288,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         "provenance": dict(manifest.provenance),
     }
     table = manifest.table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()})
-    write_atomically(path, lambda temporary: pq.write_table(table.combine_chunks(), temporary))
+    write_atomically(path, lambda temporary: pq.write_table(table.combine_chunks(), temporary), staging=staging)
 
 
 def read_manifest(path: Path, *, root: Path | None = None) -> Manifest:

@@ -15,7 +15,7 @@ from typing import Any
 from ferbench.errors import StorageError
 
 TEMPORARY_PREFIX = ".ferbench-tmp-"
-"""Names with this prefix are unfinished work of a run that was stopped; the next run removes them."""
+"""Names with this prefix are unfinished work of a run that was stopped; writing the same file again replaces them."""
 
 
 @contextmanager
@@ -32,19 +32,17 @@ def storage_errors(path: Path, doing: str) -> Iterator[None]:
         raise StorageError(f"{path}: {error.strerror or error} while {doing}") from error
 
 
-def _temporary_for(path: Path) -> Path:
-    return path.parent / f"{TEMPORARY_PREFIX}{path.name}"
-
-
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], Any], *, staging: Path | None = None) -> None:
     """Call `write(temporary)` and rename the result to `path`; on any error the temporary is removed.
 
-    `write` may make a file or a folder. An existing folder at `path` is replaced.
+    `write` may make a file or a folder. An existing folder at `path` is replaced. The temporary lies in `staging`, which
+    must be on the same file system; by default beside `path`.
     Raises StorageError when the disk is full or the place cannot be written.
     """
-    temporary = _temporary_for(path)
+    temporary = (staging or path.parent) / f"{TEMPORARY_PREFIX}{path.name}"
     with storage_errors(path, "writing"):
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.parent.mkdir(parents=True, exist_ok=True)
         remove(temporary)
         try:
             write(temporary)
@@ -84,13 +82,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove what runs that were stopped left below `folder`."""
-    if folder.is_dir():
-        for path in sorted(folder.rglob(f"{TEMPORARY_PREFIX}*")):
-            remove(path)
 
 
 def sha256_of_file(path: Path) -> str:

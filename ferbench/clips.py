@@ -1,0 +1,61 @@
+"""A sample's frames as the float array a model takes. Pixels only: which frames is the sampler's, which model the job's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ferbench.inputspec import InputSpec
+from ferbench.manifest import Manifest, Sample
+from ferbench.media import FrameReader, ReadRequest, read_frames
+from ferbench.sampling import Sampler
+
+_PIL = {"pil-bilinear": Image.Resampling.BILINEAR, "pil-bicubic": Image.Resampling.BICUBIC}
+_CV2 = {"cv2-linear": cv2.INTER_LINEAR, "cv2-area": cv2.INTER_AREA}
+
+
+def load_clip(manifest: Manifest, sample: Sample, spec: InputSpec, reader: FrameReader) -> NDArray[np.float32]:
+    """(T, C, height, width) normalised frames of one sample; an image model gets every sampled frame as an image.
+
+    Images and frame folders are read here; a video goes through the killable `reader`. Raises MediaError.
+    """
+    request = ReadRequest(
+        path=str(manifest.path_of(sample)),
+        media=sample.media,
+        choose=Sampler(spec.sampler, clip_len=spec.clip_len)
+        if spec.is_clip_model or sample.media != "image"
+        else Sampler("all"),
+        start_frame=sample.start_frame,
+        end_frame=sample.end_frame,
+    )
+    batch = reader.read(request) if sample.media == "video" else read_frames(request)
+    return prepare_frames([batch.frames[index] for index in batch.indices], spec)
+
+
+def prepare_frames(frames: Sequence[NDArray[np.uint8]], spec: InputSpec) -> NDArray[np.float32]:
+    """RGB frames (H, W, 3) uint8 of any size to (T, C, height, width) float32: channels, resize, /255, mean, std."""
+    pixels = np.stack([_resized(_channels(frame, spec), spec) for frame in frames])
+    values = pixels.astype(np.float32) / np.float32(255)
+    values = (values - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+
+
+def _channels(frame: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    if spec.channels == "grey":
+        return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
+    return np.ascontiguousarray(frame[:, :, ::-1]) if spec.channels == "bgr" else frame
+
+
+def _resized(frame: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """(height, width, C), C kept as an axis for grey too."""
+    size = (spec.width, spec.height)
+    if frame.shape[1::-1] != size:
+        if spec.resize in _PIL:
+            frame = np.asarray(Image.fromarray(frame).resize(size, _PIL[spec.resize]))
+        else:
+            frame = np.asarray(cv2.resize(frame, size, interpolation=_CV2[spec.resize]), np.uint8)
+    return frame.reshape(spec.height, spec.width, spec.num_channels)

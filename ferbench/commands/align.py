@@ -1,0 +1,125 @@
+"""`ferbench align`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ferbench.commands.options import console, gather, json_option, output_option, print_json, root_option, run_options
+from ferbench.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How the source is read."""
+
+    labels: str = "none"
+    """`folder`: the first folder below the source is the class name."""
+
+
+@click.command("align", short_help="Detect, select and align faces.")
+@click.argument("source", required=False)
+@output_option("Folder for the faces.")
+@root_option
+@click.option("--labels", metavar="none|folder", help="folder: the first folder below SOURCE names the class. [none]")
+@click.option("--detector", metavar="mtcnn|facenet", help="facenet runs facenet-pytorch's own class. [mtcnn]")
+@click.option("--min-face", type=int, help="Smallest face looked for, in pixels. [20]")
+@click.option("--min-score", type=float, help="Least score of a face that may be selected. [0.9]")
+@click.option(
+    "--select", metavar="RULE", help="largest, confident, central, or track: one person through a clip. [track]"
+)
+@click.option(
+    "--missing",
+    metavar="POLICY",
+    help="For frames without a face: fail, nearest, interpolate, full-frame, drop. [nearest]",
+)
+@click.option("--template", metavar="NAME", help="arcface-112, evolve-112, evolve-96x112, or margin. [arcface-112]")
+@click.option("--size", type=int, help="Height of the crops in pixels. [112]")
+@click.option("--margin", type=int, help="Template margin: pixels around the box, as facenet-pytorch counts. [0]")
+@click.option("--sampler", metavar="MODE", help="Which frames: uniform, former, dfer-clip, mae-dfer, …, all. [uniform]")
+@click.option("--clip-len", type=int, help="Frames per clip; 0 is the sampler's own. [0]")
+@click.option("--format", "format", metavar="jpg|png", help="Of the crops. [jpg]")
+@run_options("device", "workers", "batch-size", "limit", "max-failures", "overwrite", "engine")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@json_option
+def command(
+    source: str | None, outputs: tuple[str, ...], root: Path | None, dry_run: bool, as_json: bool, **flags: Any
+) -> None:
+    """Align the faces of SOURCE: a manifest, a folder, a video, an image, or bundled:demo.
+
+    Writes crops (<sample>/00001.jpg), manifest.parquet with a row for every sample, faces.parquet with boxes, landmarks
+    and matrices, and a contact sheet. Run again, it continues and retries what failed.
+
+    \b
+    Example:
+      ferbench align clips/ -o faces/
+    """
+    from ferbench.jobs.align import align, check_failures, plan_align
+    from ferbench.jobs.align_options import AlignOptions, RunOptions
+    from ferbench.sources import open_source
+
+    settings = gather("align", flags, outputs, default_output="faces")
+    options, run, reading = settings.records(AlignOptions, RunOptions, SourceOptions)
+    where = source or _workspace_source(settings.workspace)
+    if where is None:
+        raise UsageError("say what to align: ferbench align SOURCE -o FOLDER, or run `ferbench init` here first")
+    if settings.output is None:
+        raise UsageError("say where the faces go: -o FOLDER")
+    others = [settings.stage_output(stage, name) for stage, name in (("make-splits", "splits"), ("evaluate", "runs"))]
+    samples = open_source(
+        where, root=root, labels_from=reading.labels, exclude=[path for path in (settings.output, *others) if path]
+    )
+    if dry_run:
+        plan = plan_align(samples, settings.output, options, run)
+        if as_json:
+            print_json(plan.as_dict())
+        else:
+            _print_plan(plan.as_dict())
+        return
+    result = align(samples, settings.output, options, run)
+    if as_json:
+        print_json(result.as_dict())
+    print_result(result)
+    check_failures(result, run)
+
+
+def _workspace_source(workspace: Any) -> str | None:
+    if workspace is None or "source" not in workspace.values:
+        return None
+    source = str(workspace.values["source"])
+    return source if source.startswith("bundled:") else str(workspace.path(source))
+
+
+def _print_plan(plan: dict[str, Any]) -> None:
+    from ferbench.rendering.terminal import print_tables, summary_table
+
+    rows = {
+        "samples": f"{plan['samples']} ({', '.join(f'{count} {media}' for media, count in plan['media'].items())})",
+        "to do": f"{plan['to_do']}, of which {plan['to_retry']} failed before",
+        "already done": str(plan["already_done"]),
+        "recipe": plan["recipe_id"],
+    }
+    for stage, values in plan["recipe"].items():
+        rows[stage] = ", ".join(f"{key} {value}" for key, value in values.items())
+    print_tables([summary_table("would align", rows)], console())
+
+
+def print_result(result: Any) -> None:
+    """The end summary: done, failed by reason, and where everything is."""
+    from ferbench.rendering.terminal import print_tables, summary_table
+
+    failed = ", ".join(f"{count} {reason}" for reason, count in result.failed.items())
+    rows = {
+        "samples": str(result.samples),
+        "aligned now": f"{result.done} in {result.seconds:.1f} s",
+        "aligned before": str(result.skipped),
+        "failed": f"{result.num_failed}{f' ({failed})' if failed else ''}",
+        "with notes": str(result.noted),
+        "recipe": result.recipe_id,
+        "manifest": str(result.out / "manifest.parquet"),
+        "contact sheet": str(result.out / "contact_sheet.jpg"),
+    }
+    print_tables([summary_table("align", rows)], console())

@@ -1,0 +1,80 @@
+"""`ferbench make-splits`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ferbench.commands.options import console, gather, json_option, output_option, print_json, root_option, run_options
+from ferbench.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class DialectOptions:
+    """What is written beside the parquet manifest."""
+
+    dialect: str = ""
+
+
+@click.command("make-splits", short_help="Make folds that leak no group.")
+@click.argument("manifest", required=False, type=click.Path(path_type=Path))
+@output_option("Folder for the split manifest.")
+@root_option
+@click.option("--folds", type=int, help="Number of folds. [5]")
+@click.option("--kind", metavar="KIND", help="k-fold, leave-one-group-out, or hold-out. [k-fold]")
+@click.option(
+    "--group", metavar="COLUMN", help="Column that must stay on one side: auto is subject where known. [auto]"
+)
+@click.option("--test-fraction", type=float, help="Hold-out: share of the samples in the test part. [0.2]")
+@click.option("--allow-leak", is_flag=True, default=None, help="Permit --group none although subjects are known.")
+@click.option("--dialect", metavar="NAME", help="Also write the papers' list files: former.")
+@run_options("seed")
+@json_option
+def command(manifest: Path | None, outputs: tuple[str, ...], root: Path | None, as_json: bool, **flags: Any) -> None:
+    """Split MANIFEST by class, never putting a group on both sides.
+
+    \b
+    Example:
+      ferbench make-splits manifest.parquet --folds 5
+    """
+    from ferbench.jobs.splits import default_output, split_manifest
+    from ferbench.protocol import SplitOptions
+
+    settings = gather("make-splits", flags, outputs, default_output="splits")
+    options, dialect = settings.records(SplitOptions, DialectOptions)
+    aligned = settings.stage_output("align", "faces")
+    source = manifest or (aligned / "manifest.parquet" if aligned else None)
+    if source is None:
+        raise UsageError("say which manifest: ferbench make-splits MANIFEST, or run it in a workspace")
+    out = settings.output if settings.output and not (manifest and not outputs) else default_output(source)
+    result = split_manifest(source, out, options, dialect=dialect.dialect, root=root)
+    if as_json:
+        print_json(result.as_dict())
+    print_result(result)
+
+
+def print_result(result: Any) -> None:
+    """The sizes of the folds, and what to know about them."""
+    from ferbench.rendering.terminal import print_tables, summary_table
+
+    protocol = result.manifest.protocol
+    rows = {
+        "kind": protocol["kind"] + (f", {protocol['method']}" if protocol.get("method") else ""),
+        "grouped by": protocol["group"] or "nothing",
+        "seed": str(protocol["seed"]),
+    }
+    for size in result.sizes():
+        classes = ", ".join(f"{count} {name}" for name, count in size["test_per_class"].items())
+        rows[f"fold {size['fold']}"] = f"{size['train']} train, {size['test']} test ({classes})"
+    if protocol["unlabelled"]:
+        rows["in no fold"] = f"{protocol['unlabelled']} samples without a label"
+    for column, count in protocol["crossing"].items():
+        if count:
+            rows["beware"] = f"{count} values of {column!r} are on both sides"
+    rows["manifest"] = str(result.path)
+    if result.dialect_files:
+        rows["list files"] = f"{len(result.dialect_files)} in {result.dialect_files[0].parent}"
+    print_tables([summary_table("make-splits", rows)], console())

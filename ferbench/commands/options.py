@@ -1,0 +1,120 @@
+"""Options that mean the same in every command, and how a command's settings come together."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ferbench.cards import read_card
+from ferbench.errors import UsageError
+from ferbench.settings import FILE_NAME, Workspace, find_workspace, parse_overrides, resolve_all
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_SETTING = re.compile(r"[A-Za-z][\w.-]*=")
+
+
+def output_option(what: str) -> Callable[[Function], Function]:
+    """`-o PATH`, and `-o KEY=VALUE` for any setting of the stage."""
+    return click.option(
+        "-o", "--output", "-s", "--set", "outputs", multiple=True, metavar="PATH|KEY=VALUE",
+        help=f"{what} With KEY=VALUE, any setting of this stage; repeatable. A path with = in it: ./a=b.",
+    )  # fmt: skip
+
+
+def json_option(function: Function) -> Function:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the result to stdout as JSON.")(function)
+
+
+def root_option(function: Function) -> Function:
+    """`--root`."""
+    return click.option(
+        "--root", type=click.Path(path_type=Path, exists=True, file_okay=False),
+        help="Folder that a manifest's paths are relative to, when it has moved.",
+    )(function)  # fmt: skip
+
+
+def run_options(*names: str) -> Callable[[Function], Function]:
+    """The named run options, spelled and explained the same everywhere."""
+
+    def decorate(function: Function) -> Function:
+        for name in reversed(names):
+            function = _RUN_OPTIONS[name](function)
+        return function
+
+    return decorate
+
+
+_RUN_OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "device": click.option("--device", metavar="auto|cpu|cuda:0", help="Where the networks run. [auto]"),
+    "workers": click.option("--workers", type=int, help="Parallel workers; 0 is one per core. [0]"),
+    "batch-size": click.option("--batch-size", type=int, help="Frames or clips per forward pass. [16]"),
+    "seed": click.option("--seed", type=int, help="Seed of every random choice. [0]"),
+    "limit": click.option("--limit", type=int, help="Only the first N samples; for trying things out."),
+    "max-failures": click.option("--max-failures", type=int, help="Failed samples that still exit with 0. [0]"),
+    "overwrite": click.option("--overwrite", is_flag=True, default=None, help="Start anew instead of continuing."),
+    "engine": click.option("--engine", metavar="local", help="What runs the workers. [local]"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One command's resolved surroundings."""
+
+    workspace: Workspace | None
+    output: Path | None
+    """From `-o PATH`, else the workspace; None when neither says."""
+    layers: tuple[tuple[str, Mapping[str, Any]], ...]
+    """Where settings come from, the first winning."""
+
+    def records(self, *kinds: type[Any]) -> list[Any]:
+        """The stage's options records."""
+        return resolve_all(kinds, self.layers)
+
+    def stage_output(self, stage: str, default: str) -> Path | None:
+        """Where another stage of the workspace writes."""
+        return (
+            self.workspace.path(str(self.workspace.section(stage).get("output", default))) if self.workspace else None
+        )
+
+
+def gather(stage: str, flags: Mapping[str, Any], outputs: Sequence[str], *, default_output: str) -> Settings:
+    """Flags, `-o key=value`, the workspace's section and the card's defaults of one stage, in that order."""
+    overrides = parse_overrides(text for text in outputs if _SETTING.match(text))
+    paths = [text for text in outputs if not _SETTING.match(text)]
+    if len(paths) > 1:
+        raise UsageError(f"-o names several output places: {', '.join(paths)}")
+    workspace = find_workspace(Path.cwd())
+    layers: list[tuple[str, Mapping[str, Any]]] = [("command line", flags), ("-o", overrides)]
+    output = Path(paths[0]) if paths else None
+    if workspace:
+        section = workspace.section(stage)
+        place = str(section.pop("output", default_output))
+        output = output or workspace.path(place)
+        layers.append((f"{workspace.folder / FILE_NAME} [{stage}]", section))
+        dataset = workspace.values.get("dataset")
+        if dataset:
+            layers.append((f"card {dataset}", read_card(str(dataset)).defaults.get(stage, {})))
+    return Settings(workspace, output, tuple(layers))
+
+
+def console() -> Console:
+    """Where everything but `--json` results goes."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """A result, to stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,31 @@
+"""`ferbench score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ferbench.commands.options import json_option, print_json
+
+
+@click.command("score", short_help="Recompute every number from a predictions file.")
+@click.argument("predictions", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the reports. [beside the file]")
+@json_option
+def command(predictions: Path, output: Path | None, as_json: bool) -> None:
+    """Score PREDICTIONS again: metrics, tables, confusion matrix and page; no torch, no GPU.
+
+    \b
+    Example:
+      ferbench score runs/mini/predictions.parquet
+    """
+    from ferbench.commands.evaluate import print_report
+    from ferbench.jobs.score import write_report
+    from ferbench.predictions import read_predictions
+
+    out = output or predictions.parent
+    report = write_report(read_predictions(predictions), out)
+    if as_json:
+        print_json(report.as_dict())
+    print_report(report, out)

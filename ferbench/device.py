@@ -1,0 +1,20 @@
+"""The one place a device is chosen."""
+
+from __future__ import annotations
+
+from ferbench.errors import UsageError
+
+
+def choose_device(wanted: str) -> str:
+    """`auto` is CUDA where it works, else the CPU; `cpu`, `cuda` and `cuda:1` are checked. UsageError when absent."""
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise UsageError(f"{wanted!r} is not a device; say auto, cpu or cuda:0") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {wanted!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
+    return str(device)

@@ -1,0 +1,123 @@
+"""What `align` is asked for: one record that decides the pixels, one that decides how the job runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ferbench.alignment import MISSING, SELECTIONS, CropOptions
+from ferbench.detection import DetectorOptions
+from ferbench.errors import UsageError
+from ferbench.recipe import Recipe
+from ferbench.sampling import Sampler
+
+FORMATS = {"jpg": ".jpg", "png": ".png"}
+
+
+@dataclass(frozen=True, slots=True)
+class AlignOptions:
+    """Everything that decides the pixels of the crops. Its values and the detector's weights are the recipe."""
+
+    detector: str = "mtcnn"
+    min_face: int = 20
+    """Smallest face looked for, in pixels of the source."""
+    thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
+    """Least scores of the three MTCNN stages, as facenet-pytorch has them."""
+    min_score: float = 0.9
+    """Detections below it are no faces for the selection."""
+    select: str = "track"
+    missing: str = "nearest"
+    template: str = "arcface-112"
+    size: int = 112
+    """Height of the crops in pixels; the width follows from the template."""
+    margin: int = 0
+    """Template `margin` only: pixels of the crop around the box, as facenet-pytorch counts them."""
+    interpolation: str = "linear"
+    sampler: str = "uniform"
+    clip_len: int = 0
+    """Frames per clip; 0 is the sampler's own."""
+    stride: int = 0
+    short: str = ""
+    format: str = "jpg"
+    quality: int = 95
+    """JPEG quality 1..100."""
+    decoders: tuple[str, ...] = ("decord", "opencv")
+    """Tried in this order."""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("selection rule", self.select, SELECTIONS),
+            ("missing-face policy", self.missing, MISSING),
+            ("image format", self.format, FORMATS),
+        ):
+            if value not in known:
+                raise UsageError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+        if not 1 <= self.quality <= 100:
+            raise UsageError(f"the JPEG quality must be 1..100, got {self.quality}")
+        if not 0 <= self.min_score <= 1:
+            raise UsageError(f"the least face score must be 0..1, got {self.min_score}")
+        # The parts check their own values; made here so that a mistake is found before any work.
+        self.frame_sampler()
+        self.detector_options(batch_frames=1)
+        self.crop_options()
+
+    def frame_sampler(self) -> Sampler:
+        """The sampler of videos and frame folders; an image is one frame whatever it says."""
+        return Sampler(self.sampler, clip_len=self.clip_len, stride=self.stride, short=self.short)
+
+    def detector_options(self, *, batch_frames: int) -> DetectorOptions:
+        """The detector's part."""
+        return DetectorOptions(
+            name=self.detector, min_face_px=self.min_face, thresholds=self.thresholds, batch_frames=batch_frames
+        )
+
+    def crop_options(self) -> CropOptions:
+        """The crop's part."""
+        return CropOptions(template=self.template, size=self.size, margin=self.margin, interpolation=self.interpolation)
+
+    def recipe(self, weights_sha256: str) -> Recipe:
+        """The resolved recipe of faces made with these options and these detector weights."""
+        writing = {"format": self.format} | ({"quality": self.quality} if self.format == "jpg" else {})
+        crop = {"template": self.template, "size": self.size, "interpolation": self.interpolation}
+        detector = self.detector_options(batch_frames=1)
+        return Recipe.of(
+            reading={"decoders": list(self.decoders)},
+            sampling=self.frame_sampler().as_dict(),
+            detection={
+                "detector": detector.name, "weights_sha256": weights_sha256, "min_face": detector.min_face_px,
+                "thresholds": list(detector.thresholds), "factor": detector.factor,
+            },
+            selection={"select": self.select, "min_score": self.min_score, "missing": self.missing},
+            crop=crop | ({"margin": self.margin} if self.template == "margin" else {}),
+            writing=writing,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a job runs; nothing here changes a pixel."""
+
+    device: str = "auto"
+    workers: int = 0
+    """Processes; 0 is one per CPU core, and no more than there are samples."""
+    batch_size: int = 16
+    """Frames per detector call. Batches never mix samples, so this is the only number that can move a result, within
+    float rounding."""
+    deadline: float = 60.0
+    """Seconds a decoder may take for one file before it is killed."""
+    limit: int | None = None
+    """Only the first samples of the source; for trying things out."""
+    max_failures: int = 0
+    """Failed samples that are still a success."""
+    overwrite: bool = False
+    engine: str = "local"
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "max_failures"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name.replace('_', '-')} cannot be negative, got {getattr(self, name)}")
+        if self.batch_size < 1:
+            raise UsageError(f"batch-size must be at least 1, got {self.batch_size}")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit must be at least 1, got {self.limit}")
+        if self.deadline <= 0:
+            raise UsageError(f"deadline must be positive, got {self.deadline}")

@@ -1,0 +1,29 @@
+"""Models: the built-in ones by name, and loading anybody's.
+
+A built-in model is one module with `build(num_classes)`, `INPUT_SPEC`, `CARD` (paper, licence, published result as plain
+text) and, where weights come with ferbench, `WEIGHTS`: a file in `ferbench/models/weights`. A new model is one file and
+one row in `MODELS`. Importing this package imports no torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from types import ModuleType
+
+from ferbench.errors import UsageError
+
+MODELS: dict[str, str] = {
+    "mini-xception": "ferbench.models.mini_xception",
+    "constant": "ferbench.models.constant",
+}
+"""Name -> module."""
+
+
+def model_module(name: str) -> ModuleType:
+    """The module of a built-in model; UsageError suggests the nearest name."""
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"no built-in model {name!r}; known: {', '.join(MODELS)}{hint}")
+    return importlib.import_module(MODELS[name])

@@ -1,0 +1,49 @@
+"""What every test may use: the bundled clips, the command line in this process, one thread per library."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).parent.parent
+DEMO_MEDIA = REPOSITORY / "manifests" / "demo" / "media"
+FACES = Path(__file__).parent / "data" / "faces"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _few_threads():
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+class Ran(NamedTuple):
+    """One run of the command line."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def ferbench(capfd, monkeypatch):
+    """Run the command line in this process: `ferbench("align", clips, "-o", faces)`."""
+    from ferbench.commands import run
+
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def call(*arguments) -> Ran:
+        capfd.readouterr()
+        code = run([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return Ran(code, out, err)
+
+    return call
