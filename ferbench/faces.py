@@ -30,7 +30,7 @@ class Face:
     @property
     def size(self) -> float:
         """Side of the square with the box's area, in pixels."""
-        return self.area**0.5
+        return float(self.area**0.5)
 
     @property
     def centre(self) -> tuple[float, float]:

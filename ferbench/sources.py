@@ -47,6 +47,8 @@ def open_source(
         base = path.absolute().parent
     else:
         base = path.absolute()
+        if base in [folder.absolute() for folder in exclude]:
+            raise UsageError(f"{path}: the output folder is the source's own; choose another")
         found = _outside(find_media(base), base, exclude)
         if not found:
             raise DataError(f"{path}: no video, image or frame folder below it", reason="no-media")

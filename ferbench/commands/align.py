@@ -66,12 +66,12 @@ def command(
     where = source or _workspace_source(settings.workspace)
     if where is None:
         raise UsageError("say what to align: ferbench align SOURCE -o FOLDER, or run `ferbench init` here first")
-    if settings.output is None:
-        raise UsageError("say where the faces go: -o FOLDER")
     others = [settings.stage_output(stage, name) for stage, name in (("make-splits", "splits"), ("evaluate", "runs"))]
     samples = open_source(
         where, root=root, labels_from=reading.labels, exclude=[path for path in (settings.output, *others) if path]
     )
+    if settings.output is None:
+        raise UsageError("say where the faces go: -o FOLDER")
     if dry_run:
         plan = plan_align(samples, settings.output, options, run)
         if as_json:
@@ -115,7 +115,7 @@ def print_result(result: Any) -> None:
     rows = {
         "samples": str(result.samples),
         "aligned now": f"{result.done} in {result.seconds:.1f} s",
-        "aligned before": str(result.skipped),
+        "from before": str(result.skipped),
         "failed": f"{result.num_failed}{f' ({failed})' if failed else ''}",
         "with notes": str(result.noted),
         "recipe": result.recipe_id,

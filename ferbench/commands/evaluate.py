@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from ferbench.commands.options import console, gather, json_option, output_option, print_json, root_option, run_options
+from ferbench.commands.options import (
+    Settings,
+    console,
+    gather,
+    json_option,
+    output_option,
+    print_json,
+    root_option,
+    run_options,
+)
 from ferbench.errors import UsageError
 
 
@@ -57,7 +66,7 @@ def command(manifest: Path | None, outputs: tuple[str, ...], root: Path | None, 
     print_report(report, out)
 
 
-def _workspace_manifest(settings: Any) -> Path:
+def _workspace_manifest(settings: Settings) -> Path:
     places = [settings.stage_output("make-splits", "splits"), settings.stage_output("align", "faces")]
     found = next(
         (place / "manifest.parquet" for place in places if place and (place / "manifest.parquet").exists()), None

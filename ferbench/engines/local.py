@@ -71,7 +71,7 @@ def _in_processes(job: Job[Any, Any], tasks: Iterable[Any], workers: int) -> Ite
                             ),
                         )
         except BaseException:
-            pool.stop()
+            pool.stop()  # type: ignore[no-untyped-call]
             raise
 
 

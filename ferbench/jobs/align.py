@@ -13,10 +13,10 @@ from typing import Any
 from ferbench.detection import weights_sha256
 from ferbench.device import choose_device
 from ferbench.engines import engine_of
-from ferbench.errors import FerbenchError, ManifestError, StorageError, TooManyFailuresError, UsageError
+from ferbench.errors import FaceError, FerbenchError, ManifestError, StorageError, TooManyFailuresError, UsageError
 from ferbench.jobs.align_options import AlignOptions, RunOptions
-from ferbench.jobs.align_sample import AlignJob, AlignTask, Outcome
-from ferbench.jobs.align_store import CONTACT_SHEET, MANIFEST, AlignStore, crops_path
+from ferbench.jobs.align_sample import AlignJob, AlignTask, Outcome, sha256_of_source
+from ferbench.jobs.align_store import CONTACT_SHEET, MANIFEST, AlignStore, Finished, crops_path
 from ferbench.manifest import Manifest
 from ferbench.progress import progress
 from ferbench.recipe import Recipe
@@ -55,7 +55,7 @@ class AlignResult:
     done: int
     """Succeeded in this run."""
     skipped: int
-    """Succeeded in an earlier one."""
+    """Left as an earlier run had them."""
     failed: Mapping[str, int]
     """Failures by reason."""
     noted: int
@@ -97,17 +97,32 @@ def plan_align(source: Manifest, out: Path, options: AlignOptions, run: RunOptio
     tasks, keep, retried = [], [], 0
     for number, sample in enumerate(source.samples()):
         crops = crops_path(sample.sample_id, sample.media, options.format)
-        succeeded = finished.get(sample.sample_id)
+        earlier = finished.get(sample.sample_id)
         wanted = run.limit is None or number < run.limit
-        keep.append(wanted or succeeded is not None)
-        if wanted and not (succeeded and (out / crops).exists()):
-            retried += succeeded is False
-            out_of_reach = sample.error if sample.status == "failed" and not source.recipe else None
-            place = str(source.path_of(sample))
-            span = (sample.start_frame, sample.end_frame)
-            tasks.append(AlignTask(sample.sample_id, place, sample.media, *span, crops, out_of_reach))
+        keep.append(wanted or earlier is not None)
+        if not wanted or (earlier and _stands(earlier, out / crops, source.path_of(sample), sample.media)):
+            continue
+        retried += earlier is not None and not earlier.succeeded
+        out_of_reach = sample.error if sample.status == "failed" and not source.recipe else None
+        span = (sample.start_frame, sample.end_frame)
+        tasks.append(
+            AlignTask(sample.sample_id, str(source.path_of(sample)), sample.media, *span, crops, error=out_of_reach)
+        )
     _refuse_nested([task.crops for task in tasks])
     return AlignPlan(source.where(keep), tuple(tasks), retried, recipe)
+
+
+def _stands(earlier: Finished, crops: Path, source: Path, media: str) -> bool:
+    """Whether an earlier outcome needs no second try.
+
+    Crops that are there stand. Failures are tried again, except one that the same bytes under the same recipe can only
+    repeat: that they show no face.
+    """
+    if earlier.succeeded:
+        return crops.exists()
+    if earlier.reason != FaceError.default_reason or earlier.sha256 is None:
+        return False
+    return source.exists() and sha256_of_source(source, media) == earlier.sha256
 
 
 def _refuse_nested(crops: list[str]) -> None:
@@ -132,8 +147,6 @@ def align(source: Manifest, out: Path, options: AlignOptions, run: RunOptions) -
     started = time.monotonic()
     if run.device not in ("auto", "cpu"):
         choose_device(run.device)  # a device that is not there is found before any process is started
-    if out.absolute() == source.root:
-        raise UsageError(f"{out}: the output folder is the source's own; choose another")
     plan = plan_align(source, out, options, run)
     store = AlignStore(out, plan.recipe)
     if run.overwrite:

@@ -7,15 +7,17 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ferbench.alignment import AlignedFace, align_clip
+from ferbench.alignment import align_clip
 from ferbench.detection import Detector, make_detector
 from ferbench.device import choose_device
 from ferbench.errors import FerbenchError, MediaError, StorageError
+from ferbench.faces import AlignedFace
 from ferbench.jobs.align_options import FORMATS, AlignOptions
 from ferbench.media import FrameBatch, FrameReader, ReadRequest, frame_files
 from ferbench.sampling import Sampler
@@ -59,6 +61,14 @@ class CropRow:
     matrix: tuple[float, ...]
     """2x3, row by row: source pixels to crop pixels."""
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CropRow:
+        """From plain values, as JSON and parquet give them."""
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**plain)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -84,10 +94,7 @@ class Outcome:
     def from_line(cls, line: str) -> Outcome:
         """Read `as_line`'s form."""
         values = json.loads(line)
-        rows = tuple(
-            CropRow(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
-            for row in values.pop("rows")
-        )
+        rows = tuple(CropRow.from_dict(row) for row in values.pop("rows"))
         return cls(**values, rows=rows)
 
 

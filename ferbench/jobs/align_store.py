@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -70,6 +71,16 @@ def crops_path(sample_id: str, media: str, image_format: str) -> str:
     return f"%{ord(path[0]):02X}{path[1:]}" if path.split("/")[0] in RESERVED else path
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How an earlier run ended for a sample."""
+
+    succeeded: bool
+    reason: str | None
+    sha256: str | None
+    """Of the source as it was then; None where it could not be read."""
+
+
 class AlignStore:
     """The output folder of one align job."""
 
@@ -78,21 +89,21 @@ class AlignStore:
         self.recipe = recipe
         self._state = out / STATE_FOLDER
         self._journal = self._state / "journal.jsonl"
-        self._offsets: dict[str, tuple[int, bool]] = {}
+        self._offsets: dict[str, tuple[int, Finished]] = {}
         self._file: IO[bytes] | None = None
 
     # --- continuing ----------------------------------------------------------------------------------------------------
 
-    def finished(self) -> dict[str, bool]:
-        """sample_id -> succeeded, for every sample an earlier run finished; UsageError when its recipe was another."""
+    def finished(self) -> dict[str, Finished]:
+        """How earlier runs ended, by sample_id; UsageError when their recipe was another."""
         if self._journal.exists():
-            return {sample_id: succeeded for sample_id, (_, succeeded) in self._read_offsets().items()}
+            return {sample_id: finished for sample_id, (_, finished) in self._read_offsets().items()}
         manifest = self._written_manifest()
         if manifest is None:
             return {}
         self._same_recipe(manifest.recipe.id if manifest.recipe else "none")
-        statuses = manifest.column("status")
-        return {name: status == "ok" for name, status in zip(manifest.column("sample_id"), statuses, strict=True)}
+        columns = [manifest.column(name) for name in ("sample_id", "status", "error", "sha256")]
+        return {name: _finished(*rest) for name, *rest in zip(*columns, strict=True)}
 
     def _written_manifest(self) -> Manifest | None:
         """The manifest of an earlier run; UsageError when the file there is not one that align wrote here."""
@@ -115,9 +126,9 @@ class AlignStore:
                 "choose another output folder, or --overwrite to start anew"
             )
 
-    def _read_offsets(self) -> dict[str, tuple[int, bool]]:
+    def _read_offsets(self) -> dict[str, tuple[int, Finished]]:
         """Where each sample's last whole line begins. The first line is the recipe id; a torn last line is ignored."""
-        offsets: dict[str, tuple[int, bool]] = {}
+        offsets: dict[str, tuple[int, Finished]] = {}
         position = 0
         with self._journal.open("rb") as file:
             for line in file:
@@ -127,7 +138,7 @@ class AlignStore:
                     self._same_recipe(line.decode().strip())
                 else:
                     outcome = Outcome.from_line(line.decode())
-                    offsets[outcome.sample_id] = (position, outcome.status == "ok")
+                    offsets[outcome.sample_id] = (position, _finished(outcome.status, outcome.error, outcome.sha256))
                 position += len(line)
         return offsets
 
@@ -181,7 +192,7 @@ class AlignStore:
             position = self._file.tell()
             self._file.write(outcome.as_line().encode())
             self._file.flush()
-        self._offsets[outcome.sample_id] = (position, outcome.status == "ok")
+        self._offsets[outcome.sample_id] = (position, _finished(outcome.status, outcome.error, outcome.sha256))
 
     def outcomes(self, sample_ids: Iterable[str]) -> Iterator[Outcome]:
         """The recorded outcomes in the order asked for, read from disk one at a time."""
@@ -249,10 +260,13 @@ def _recorded_outcomes(manifest: Manifest, faces_path: Path) -> Iterator[Outcome
     for batch in pq.ParquetFile(faces_path).iter_batches():
         for row in batch.to_pylist():
             name = row.pop("sample_id")
-            values = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
-            faces.setdefault(name, []).append(CropRow(**values))
+            faces.setdefault(name, []).append(CropRow.from_dict(row))
     for row in manifest.table.select(["sample_id", "status", "error", "sha256", *READING_COLUMNS]).to_pylist():
         yield Outcome(**row, rows=tuple(faces.get(row["sample_id"], ())))
+
+
+def _finished(status: str, error: str | None, sha256: str | None) -> Finished:
+    return Finished(status == "ok", error.partition(":")[0] if error else None, sha256)
 
 
 def _remove_empty_parents(folder: Path, stop: Path) -> None:

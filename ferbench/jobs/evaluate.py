@@ -224,7 +224,7 @@ def _forward(model: LoadedModel, clips: Sequence[NDArray[np.float32]], device: A
         batch = batch if model.spec.layout == "NTCHW" else batch.transpose(1, 2).contiguous()
         return np.asarray(model.forward(batch.to(device)).cpu().numpy(), np.float32)
     images = torch.from_numpy(np.concatenate(clips))
-    parts = [model.forward(part.to(device)).cpu() for part in images.split(IMAGES_PER_PASS)]
+    parts = [model.forward(part.to(device)).cpu() for part in torch.split(images, IMAGES_PER_PASS)]
     logits = torch.cat(parts).numpy()
     ends = np.cumsum([len(clip) for clip in clips])
     return np.stack([part.mean(axis=0) for part in np.split(logits, ends[:-1])]).astype(np.float32)

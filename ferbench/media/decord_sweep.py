@@ -33,7 +33,8 @@ _STRIDE = 64
 _RAISE_ON_REPEAT = "0.00000001"
 """decord's `fault_tol`: the share of frames that may be repeats. Zero would switch the check off."""
 
-_LOG_PREFIX = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
+_NOISE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: |Check failed: .*? \(\S+ vs\. \S+\) ")
+"""The time of day, decord's source line, and the C++ condition that was not met."""
 
 
 class DecordSweep:
@@ -106,7 +107,7 @@ class DecordSweep:
 
 
 def _clean(error: Exception, path: str) -> str:
-    """decord's message without the time of day, its source lines and the path, so that notes are the same everywhere."""
-    text = _LOG_PREFIX.sub("", str(error)).replace(f"[{path}]", "").replace(path, "the file")
+    """decord's message without what differs from one time or machine to the next."""
+    text = _NOISE.sub("", str(error)).replace(f"[{path}]", "").replace(path, "the file")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:160].rstrip(" .")

@@ -64,19 +64,7 @@ def load_model(request: ModelRequest, *, num_classes: int, fallback: InputSpec, 
     card, and at last `fallback` with the layout found by trying. Raises ModelError or UsageError with the next step.
     """
     path = Path(request.model)
-    if request.model in MODELS:
-        module, spec, source = *built_in(request.model), f"built-in {request.model}"
-    elif not path.exists():
-        model_module(request.model)  # raises, with the nearest name
-        raise AssertionError
-    elif path.suffix == ".py":
-        module, spec, source = _from_factory(f"{path}:build_model", num_classes)
-    elif path.suffix == ".pt2":
-        module, spec, source = _exported(path)
-    elif _is_torchscript(path):
-        module, spec, source = _torchscript(path)
-    else:
-        module, spec, source = _state_dict(path, request.arch, num_classes)
+    module, spec, source = _found(request, path, num_classes)
     sidecar = path.with_suffix(".toml")
     if request.model not in MODELS and source != "inside the file" and sidecar.exists():
         spec, source = InputSpec.from_dict(read_toml(sidecar)), sidecar.name
@@ -98,8 +86,20 @@ Found = tuple[Any, "InputSpec | None", str]
 """(module, its spec if it states one, where the spec is from)"""
 
 
+def _found(request: ModelRequest, path: Path, num_classes: int) -> Found:
+    if request.model in MODELS or not path.exists():
+        return (*built_in(request.model), f"built-in {request.model}")
+    if path.suffix == ".py":
+        return _from_factory(f"{path}:build_model", num_classes)
+    if path.suffix == ".pt2":
+        return _exported(path)
+    if _is_torchscript(path):
+        return _torchscript(path)
+    return _state_dict(path, request.arch, num_classes)
+
+
 def built_in(name: str) -> tuple[nn.Module, InputSpec]:
-    """A built-in model with the weights that come with it."""
+    """A built-in model with the weights that come with it; UsageError with the nearest name when there is none."""
     module_file = model_module(name)
     weights = getattr(module_file, "WEIGHTS", None)
     module = module_file.build()
@@ -156,7 +156,9 @@ def _torchscript(path: Path) -> Found:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch calls TorchScript deprecated; people still have the files
-            module = torch.jit.load(path, map_location="cpu", _extra_files=extra)
+            module = torch.jit.load(  # type: ignore[no-untyped-call]
+                path, map_location="cpu", _extra_files=extra
+            )
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"{path}: not a loadable TorchScript file ({str(error).splitlines()[0]})") from error
     return (module, *_inner_spec(extra[SPEC_FILE], path))
@@ -239,7 +241,7 @@ def _probed(forward: Callable[[Tensor], Tensor], base: InputSpec, *, fixed: set[
                 if outputs.shape[0] == shape[0]:
                     return spec
     raise ModelError(
-        f"the model takes none of the inputs tried ({'; '.join(tried[:4])}, …); say what it takes with --input, for example "
+        f"the model takes none of the inputs tried ({'; '.join(tried[:4])}, …); say it with --input, for example "
         "--input layout=NCHW --input height=224 --input width=224 --input channels=rgb"
     )
 

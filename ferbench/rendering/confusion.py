@@ -99,7 +99,7 @@ def shades(fractions: NDArray[np.float64]) -> NDArray[np.float64]:
     """(..., 3) sRGB 0..1 for fractions 0..1: one blue, light to dark in equal steps of OKLab lightness."""
     lightness = 0.985 - 0.6 * fractions
     # Little colour at the light end: there is none to be had in sRGB without a turn to cyan.
-    chroma = 0.22 * fractions * (1 - 0.47 * fractions)
+    chroma = 0.2 * fractions * (1 - 0.5 * fractions)
     hue = np.deg2rad(252)
     lab = np.stack([lightness, chroma * np.cos(hue), chroma * np.sin(hue)], axis=-1)
     # Björn Ottosson's OKLab to linear sRGB.
@@ -113,7 +113,6 @@ def shades(fractions: NDArray[np.float64]) -> NDArray[np.float64]:
             [0.2309699292, -0.3413193965, 1.7076147010],
         ]
     )
-    linear = np.clip(linear, 0, 1)
     srgb: NDArray[np.float64] = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return srgb
 
@@ -122,7 +121,7 @@ def text_colour(shade: NDArray[np.float64]) -> str:
     """Black or white, whichever contrasts more with a shade (WCAG relative luminance)."""
     linear = np.where(shade <= 0.04045, shade / 12.92, ((shade + 0.055) / 1.055) ** 2.4)
     luminance = float(linear @ np.array([0.2126, 0.7152, 0.0722]))
-    return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else INK
+    return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "black"
 
 
 # --- drawing -----------------------------------------------------------------------------------------------------------
@@ -197,8 +196,8 @@ def _write_names(axes: Axes, confusion: Confusion, labels: LabelSet, style: _Sty
     axes.tick_params(length=0, pad=6)
     axes.spines[:].set_visible(False)
     heading = _font(style.label + 1, bold=True)
-    axes.set_ylabel("true class", fontproperties=heading, color=INK, labelpad=10)
-    axes.set_xlabel("predicted class", fontproperties=heading, color=INK, labelpad=10)
+    axes.set_ylabel("true class", fontproperties=heading, color=INK, labelpad=10, usetex=False)
+    axes.set_xlabel("predicted class", fontproperties=heading, color=INK, labelpad=10, usetex=False)
 
 
 def _write_title(axes: Axes, confusion: Confusion, title: str, style: _Style) -> None:
@@ -224,7 +223,7 @@ def _paint_scale(axes: Axes, style: _Style, *, width: float) -> None:
     scale.set_yticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "25", "50", "75", "100"], fontproperties=_font(style.label))
     scale.yaxis.tick_right()
     scale.yaxis.set_label_position("right")
-    scale.set_ylabel("percent of the true class", fontproperties=_font(style.label), color=INK)
+    scale.set_ylabel("percent of the true class", fontproperties=_font(style.label), color=INK, usetex=False)
     scale.tick_params(length=0, colors=INK)
     scale.spines[:].set_visible(False)
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from ferbench.labels import canonical_name
 from ferbench.manifest import Manifest
 from ferbench.metrics import METRICS
-from ferbench.predictions import Predictions
 from ferbench.recipe import Recipe
 from ferbench.rendering.confusion import confusion_png
-from ferbench.rendering.samples import Crop, SampleRow, origin_mark, select_samples, tile
+from ferbench.rendering.samples import Crop, SampleRow, failed_mask, origin_mark, select_samples, tile
 from ferbench.rendering.wording import VIEW_NAMES, absent_note, counted, percent, plain, shown_views
 from ferbench.report import Report
 from ferbench.storage import write_text
@@ -43,17 +44,7 @@ class Page:
     facts: tuple[tuple[str, str], ...] = ()
     """Provenance as (name, value): versions, device, command line."""
     predicted: Mapping[str, str] = field(default_factory=dict)
-    """sample_id -> name of the predicted class, shown with the faces; see `predicted_names`."""
-
-
-def predicted_names(predictions: Predictions) -> dict[str, str]:
-    """sample_id -> name of the predicted class, for samples that have a prediction."""
-    names = predictions.labels.names
-    return {
-        sample_id: names[label]
-        for sample_id, label in zip(predictions.sample_ids, predictions.predicted.tolist(), strict=True)
-        if label >= 0
-    }
+    """sample_id -> name of the predicted class, shown with the faces."""
 
 
 def render_page(page: Page) -> str:
@@ -132,7 +123,7 @@ def _data_uri(data: bytes, kind: str) -> str:
 
 def _faces(manifest: Manifest, predicted: Mapping[str, str]) -> dict[str, Any]:
     selection = select_samples(manifest, most=MOST_SAMPLES)
-    failed = manifest.where([status == "failed" for status in manifest.column("status")])
+    failed = manifest.where(pa.array(failed_mask(manifest)))
     return {
         "total": selection.total,
         "failed": selection.failed,

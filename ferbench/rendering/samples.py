@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ferbench.errors import ManifestError
@@ -85,9 +87,15 @@ def spread(count: int, most: int) -> list[int]:
     return [0] if most == 1 else [index * (count - 1) // (most - 1) for index in range(most)]
 
 
+def failed_mask(manifest: Manifest) -> NDArray[np.bool_]:
+    """(N,) which rows failed."""
+    mask = pc.fill_null(pc.equal(manifest.table.column("status"), "failed"), False)
+    return np.asarray(mask.to_numpy(), dtype=bool)
+
+
 def select_samples(manifest: Manifest, *, most: int) -> Selection:
     """At most `most` rows. When there are more samples: failed ones first, up to half the rows, then the rest spread."""
-    failed = np.array([status == "failed" for status in manifest.column("status")], dtype=bool)
+    failed = failed_mask(manifest)
     lost, fine = np.flatnonzero(failed), np.flatnonzero(~failed)
     if len(manifest) <= most:
         chosen = np.arange(len(manifest))
@@ -133,7 +141,10 @@ def _crop_files(path: Path, record: dict[str, Any]) -> dict[int, Path | None]:
         return {1: path if path.is_file() else None}
     if record["media"] == "video":
         return {}
-    found = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES] if path.is_dir() else []
+    try:
+        found = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."]
+    except OSError:
+        found = []
     files = sorted(found, key=lambda file: (_number(file) or 0, file.name))[record["start_frame"] : record["end_frame"]]
     wanted = record["num_frames"] or len(files) or 1
     if len(files) < wanted and all(_number(file) for file in files):
