@@ -134,7 +134,7 @@ class Metric:
 
 METRICS: dict[str, Metric] = {
     "war": Metric(
-        "WAR", war, "correct / all samples", "adds nothing",
+        "WAR", war, "correct / samples", "adds nothing",
         "jiangxingxun/DFEW libs/model_metrics.py get_WAR (= scikit-learn accuracy_score)",
     ),
     "uar": Metric(

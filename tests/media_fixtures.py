@@ -94,8 +94,9 @@ def write_video(
     milliseconds: Sequence[int] | None = None,
     muxer: dict[str, str] | None = None,
     sound: bool = False,
+    show: Callable[[int], int] = lambda index: index,
 ) -> Path:
-    """Frame i shows i. `milliseconds` are presentation times for a variable rate; else 25 frames a second."""
+    """Frame i shows `show(i)`. `milliseconds` are presentation times for a variable rate; else 25 frames a second."""
     with av.open(str(path), "w", options=muxer or {}) as container:
         stream: Any = container.add_stream(codec, rate=25, options=options or {})
         stream.width, stream.height = size
@@ -104,7 +105,7 @@ def write_video(
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
         audio: Any = container.add_stream("aac", rate=8000) if sound else None
         for index in range(frames):
-            frame = av.VideoFrame.from_ndarray(picture(index, *size), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(picture(show(index), *size), format="rgb24")
             if milliseconds:
                 frame.pts, frame.time_base = milliseconds[index], Fraction(1, 1000)
             container.mux(stream.encode(frame))
@@ -115,6 +116,11 @@ def write_video(
             container.mux(audio.encode(silence))
             container.mux(audio.encode())
     return path
+
+
+def with_stills(path: Path) -> Path:
+    """30 frames that are the same to the last bit."""
+    return write_video(path, frames=30, codec="libx264rgb", pix_fmt="rgb24", options={"qp": "0"}, show=lambda index: 7)
 
 
 def write_changing_size(path: Path, codec: str, sizes: Sequence[tuple[int, int]], each: int = 20) -> Path:
@@ -152,6 +158,7 @@ def sequential(path: Path) -> list[Image]:
     """The truth: every frame PyAV decodes, in order, up to the first packet it cannot decode."""
     frames: list[Image] = []
     with av.open(str(path)) as container:
+        container.streams.video[0].thread_count = 1  # with more, damaged frames come out differently each time
         try:
             for frame in container.decode(video=0):
                 frames.append(frame.to_ndarray(format="rgb24"))

@@ -55,7 +55,9 @@ def rows_of(out: Path) -> dict[str, dict]:
 
 
 def test_a_folder_becomes_crops_tables_and_a_contact_sheet(clips, tmp_path, ferbench):
-    ran = ferbench("align", clips, "-o", tmp_path / "faces", "--labels", "folder", "--max-failures", "1", "--json", *FAST)
+    ran = ferbench(
+        "align", clips, "-o", tmp_path / "faces", "--labels", "folder", "--max-failures", "1", "--json", *FAST
+    )
     assert ran.code == 0, ran.err
     assert ran.json["done"] == 3
     assert ran.json["failed"] == {"no-face": 1}
@@ -116,12 +118,21 @@ def test_only_what_failed_or_is_new_or_missing_is_done_again(clips, tmp_path, fe
     second = ferbench(*arguments)
     assert (second.json["done"], second.json["skipped"], second.json["failed"]) == (3, 3, {"no-face": 1})
     assert (tmp_path / "faces/happy/a man/00001.jpg").stat().st_mtime_ns == kept
-    assert list(rows_of(tmp_path / "faces")) == ["broken", "happy/a man", "happy/still", "neutral/mountain", "neutral/müde", "new"]
+    assert list(rows_of(tmp_path / "faces")) == [
+        "broken",
+        "happy/a man",
+        "happy/still",
+        "neutral/mountain",
+        "neutral/müde",
+        "new",
+    ]
 
 
 def test_another_number_of_workers_gives_the_same_bytes(clips, tmp_path, ferbench):
     for workers in ("1", "2"):
-        ran = ferbench("align", clips, "-o", tmp_path / workers, "-o", "clip_len=2", "--workers", workers, "--max-failures", "1")
+        ran = ferbench(
+            "align", clips, "-o", tmp_path / workers, "-o", "clip_len=2", "--workers", workers, "--max-failures", "1"
+        )
         assert ran.code == 0, ran.err
     assert tree_hash(tmp_path / "1") == tree_hash(tmp_path / "2")
 
@@ -158,7 +169,9 @@ def test_a_job_killed_in_the_middle_ends_in_the_bytes_of_one_that_was_not(after,
         shutil.copy(DEMO_MEDIA / "pyfeat__single_face.mp4", source / f"{number}.mp4")
     out = tmp_path / "faces"
     arguments = ["align", str(source), "-o", str(out), "-o", "clip_len=4", "--workers", "2"]
-    process = subprocess.Popen([sys.executable, "-m", "ferbench", *arguments], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ferbench", *arguments], cwd=REPOSITORY, stderr=subprocess.DEVNULL
+    )
     journal = out / ".ferbench" / "journal.jsonl"
     wait_for(lambda: journal.exists() and len(journal.read_bytes().splitlines()) > after)
     below = children_of(process.pid)
@@ -218,7 +231,9 @@ def test_a_full_disk_stops_the_job_with_what_to_do_and_nothing_half_written(clip
         pytest.skip("no right to mount a small file system here")
     try:
         code = [sys.executable, "-m", "ferbench", "align", str(clips), "-o", str(small / "faces"), "--workers", "1"]
-        ran = subprocess.run([*code, "-o", "clip_len=16", "-o", "format=png"], cwd=REPOSITORY, capture_output=True, text=True)
+        ran = subprocess.run(
+            [*code, "-o", "clip_len=16", "-o", "format=png"], cwd=REPOSITORY, capture_output=True, text=True
+        )
         assert ran.returncode == 1
         assert "the disk is full" in ran.stderr
         assert "run the same command again, it continues" in ran.stderr
@@ -227,7 +242,9 @@ def test_a_full_disk_stops_the_job_with_what_to_do_and_nothing_half_written(clip
         assert all(len(list(folder.iterdir())) == 16 for folder in (small / "faces").glob("*/*") if folder.is_dir() and
                    ".ferbench" not in folder.parts)  # fmt: skip
         subprocess.run(["mount", "-o", "remount,size=20m", small], check=True)
-        again = subprocess.run([*code, "-o", "clip_len=16", "-o", "format=png", "--max-failures", "1"], cwd=REPOSITORY, text=True)
+        again = subprocess.run(
+            [*code, "-o", "clip_len=16", "-o", "format=png", "--max-failures", "1"], cwd=REPOSITORY, text=True
+        )
         assert again.returncode == 0
         assert len(rows_of(small / "faces")) == 4
     finally:
@@ -254,7 +271,13 @@ def test_overwrite_removes_what_align_wrote_and_nothing_else(clips, tmp_path, fe
     (out / "a man" / "extra").mkdir()
     assert ferbench("align", clips / "happy/still.jpg", "-o", out, *FAST).code == 2
     assert ferbench("align", clips / "happy/still.jpg", "-o", out, "--overwrite", *FAST).code == 0
-    assert sorted(tree_hash(out)) == ["contact_sheet.jpg", "faces.parquet", "manifest.parquet", "notes.txt", "still.jpg"]
+    assert sorted(tree_hash(out)) == [
+        "contact_sheet.jpg",
+        "faces.parquet",
+        "manifest.parquet",
+        "notes.txt",
+        "still.jpg",
+    ]
 
 
 def test_a_manifest_that_align_did_not_write_is_never_overwritten(clips, tmp_path, ferbench):
@@ -278,7 +301,9 @@ def test_limit_takes_the_first_samples_and_a_later_run_the_rest(clips, tmp_path,
 
 
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(clips, tmp_path, ferbench):
-    ran = ferbench("align", clips, "-o", tmp_path / "faces", "--dry-run", "--json", "--template", "margin", "--margin", "20")
+    ran = ferbench(
+        "align", clips, "-o", tmp_path / "faces", "--dry-run", "--json", "--template", "margin", "--margin", "20"
+    )
     assert ran.code == 0
     assert ran.json["media"] == {"image": 2, "video": 2}
     assert (ran.json["to_do"], ran.json["already_done"]) == (4, 0)
@@ -404,7 +429,15 @@ def test_a_csv_mistake_names_file_line_and_rule(text, message, tmp_path):
 def test_the_journal_line_of_an_outcome_keeps_every_bit():
     from ferbench.jobs.align_sample import CropRow, Outcome
 
-    row = CropRow(1, 7, "detected", 0.9999999, (1 / 3, 2.0, 3.0, 4.0), tuple(np.float32(0.1).item() for _ in range(10)), (0.1,) * 6)
+    row = CropRow(
+        1,
+        7,
+        "detected",
+        0.9999999,
+        (1 / 3, 2.0, 3.0, 4.0),
+        tuple(np.float32(0.1).item() for _ in range(10)),
+        (0.1,) * 6,
+    )
     outcome = Outcome("é/1", "ok", source_frames=3, rows=(row,), notes="a; b")
     assert Outcome.from_line(outcome.as_line()) == outcome
     assert json.loads(outcome.as_line())["sample_id"] == "é/1"

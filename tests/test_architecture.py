@@ -130,9 +130,9 @@ def test_setup_cfg_lists_every_package():
     config = configparser.ConfigParser()
     config.read(REPOSITORY / "setup.cfg")
     listed = set(config["options"]["packages"].split())
-    found = {
-        ".".join(path.parent.relative_to(REPOSITORY).parts) for path in PACKAGE.rglob("__init__.py")
-    } | {"ferbench.manifests"}
+    found = {".".join(path.parent.relative_to(REPOSITORY).parts) for path in PACKAGE.rglob("__init__.py")} | {
+        "ferbench.manifests"
+    }
     assert listed == found
 
 

@@ -102,5 +102,7 @@ def test_a_manifest_edited_by_other_tools_is_checked_again(tmp_path):
     table = pq.read_table(tmp_path / "m.parquet")
     edited = table.set_column(table.column_names.index("path"), "path", pa.array(["a.mp4", "../outside.mp4"]))
     pq.write_table(edited.replace_schema_metadata(table.schema.metadata), tmp_path / "m.parquet")
-    with pytest.raises(ManifestError, match=r"m.parquet: manifest 'toy', sample 'b': path '../outside.mp4' leaves the root"):
+    with pytest.raises(
+        ManifestError, match=r"m.parquet: manifest 'toy', sample 'b': path '../outside.mp4' leaves the root"
+    ):
         read_manifest(tmp_path / "m.parquet")

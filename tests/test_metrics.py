@@ -54,10 +54,15 @@ def test_every_metric_equals_scikit_learn_on_random_data_with_absent_classes(num
     for name, value in expected.items():
         assert METRICS[name].function(confusion, "detected") == pytest.approx(value, abs=1e-12), name
     nan = float("nan")
-    ours, theirs = precisions(confusion), sk.precision_score(targets, predicted, labels=labels, average=None, zero_division=nan)
+    ours, theirs = (
+        precisions(confusion),
+        sk.precision_score(targets, predicted, labels=labels, average=None, zero_division=nan),
+    )
     np.testing.assert_allclose(ours, theirs, atol=1e-12)
     np.testing.assert_allclose(
-        recalls(confusion), sk.recall_score(targets, predicted, labels=labels, average=None, zero_division=nan), atol=1e-12
+        recalls(confusion),
+        sk.recall_score(targets, predicted, labels=labels, average=None, zero_division=nan),
+        atol=1e-12,
     )
 
 

@@ -33,7 +33,9 @@ ONE_HOT = np.eye(3).tolist()
 
 
 def test_predictions_come_back_from_their_file_bit_for_bit(tmp_path):
-    written = predictions([0, 1, 2], [[0.1, 0.2, 0.3], [NAN] * 3, [1e-30, -5, 5]], ["1", "1", "2"], [None, "no-face: none", None])
+    written = predictions(
+        [0, 1, 2], [[0.1, 0.2, 0.3], [NAN] * 3, [1e-30, -5, 5]], ["1", "1", "2"], [None, "no-face: none", None]
+    )
     write_predictions(written, tmp_path / "p.parquet")
     read = read_predictions(tmp_path / "p.parquet")
     assert read.sample_ids == written.sample_ids
@@ -45,7 +47,9 @@ def test_predictions_come_back_from_their_file_bit_for_bit(tmp_path):
 
 
 def test_the_file_can_be_read_by_anyone(tmp_path):
-    write_predictions(predictions([1, 2], [[0, 1, 0], [NAN] * 3], None, [None, "no-face: none"]), tmp_path / "p.parquet")
+    write_predictions(
+        predictions([1, 2], [[0, 1, 0], [NAN] * 3], None, [None, "no-face: none"]), tmp_path / "p.parquet"
+    )
     rows = pq.read_table(tmp_path / "p.parquet").to_pylist()
     assert rows[0] == {
         "sample_id": "s0", "fold": "all", "target": 1, "target_name": "happy", "predicted": 1, "predicted_name": "happy",

@@ -39,8 +39,12 @@ def test_k_fold_tests_each_sample_once_and_keeps_the_class_shares():
 def test_no_subject_is_ever_trained_on_and_tested_on(seed, num_folds, num_subjects):
     rng = np.random.default_rng(seed)
     count = 20 * num_subjects
-    subjects = [f"p{number}" for number in [*range(num_subjects), *rng.integers(num_subjects, size=count - num_subjects)]]
-    split = make_splits(toy(rng.integers(3, size=count).tolist(), subjects), SplitOptions(folds=num_folds, seed=seed % 1000))
+    subjects = [
+        f"p{number}" for number in [*range(num_subjects), *rng.integers(num_subjects, size=count - num_subjects)]
+    ]
+    split = make_splits(
+        toy(rng.integers(3, size=count).tolist(), subjects), SplitOptions(folds=num_folds, seed=seed % 1000)
+    )
     folds = list(folds_of(split))
     assert len(folds) == num_folds
     for fold in folds:
@@ -89,21 +93,27 @@ def test_a_grouped_hold_out_takes_whole_subjects_near_the_asked_share():
 
 def test_subjects_cannot_be_ignored_by_accident():
     manifest = toy([0, 1] * 10, ["anna", "bob"] * 10)
-    with pytest.raises(ProtocolError, match="puts the same person in train and test; group by subject, or say --allow-leak"):
+    with pytest.raises(
+        ProtocolError, match="puts the same person in train and test; group by subject, or say --allow-leak"
+    ):
         make_splits(manifest, SplitOptions(folds=2, group="none"))
     split = make_splits(manifest, SplitOptions(folds=2, group="none", allow_leak=True))
     assert split.protocol["crossing"] == {"subject": 2}
 
 
 def test_any_column_can_be_the_group():
-    split = make_splits(toy([0, 1] * 12, scene=[f"m{number // 4}" for number in range(24)]), SplitOptions(folds=3, group="scene"))
+    split = make_splits(
+        toy([0, 1] * 12, scene=[f"m{number // 4}" for number in range(24)]), SplitOptions(folds=3, group="scene")
+    )
     assert crossing_groups(split, "scene") == []
     assert split.protocol["group"] == "scene"
 
 
 def test_a_leak_that_is_already_in_a_manifest_is_named():
     manifest = toy([0, 1, 0, 1], ["anna", "anna", "bob", "bob"]).with_columns(fold=[1, 2, 1, 1])
-    with pytest.raises(ProtocolError, match=r"1 values of 'subject' are on both sides of a split, first: 'anna'") as caught:
+    with pytest.raises(
+        ProtocolError, match=r"1 values of 'subject' are on both sides of a split, first: 'anna'"
+    ) as caught:
         assert_no_leak(manifest, "subject")
     assert caught.value.reason == "leak"
 

@@ -32,7 +32,9 @@ def test_a_full_disk_says_so_and_what_to_do(tmp_path):
         temporary.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(StorageError, match="the disk is full while writing; free some space and run the same") as caught:
+    with pytest.raises(
+        StorageError, match="the disk is full while writing; free some space and run the same"
+    ) as caught:
         write_atomically(tmp_path / "a.txt", full)
     assert caught.value.reason == "disk-full"
     assert leftovers(tmp_path) == []

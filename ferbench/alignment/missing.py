@@ -24,7 +24,7 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class _Gap:
+class Gap:
     """A frame without a face and its neighbours that have one, (frame index, face)."""
 
     index: int
@@ -36,16 +36,16 @@ class _Gap:
     """Frames of the clip."""
 
 
-def _fail(gap: _Gap) -> Placement | None:
+def _fail(gap: Gap) -> Placement | None:
     raise FaceError(f"no face in {gap.missing} of {gap.total} frames, and the policy is to fail", reason="no-face")
 
 
-def _nearest(gap: _Gap) -> Placement:
+def _nearest(gap: Gap) -> Placement:
     sides = [side for side in (gap.before, gap.after) if side is not None]
     return Placement(min(sides, key=lambda side: abs(side[0] - gap.index))[1], "nearest")
 
 
-def _interpolate(gap: _Gap) -> Placement:
+def _interpolate(gap: Gap) -> Placement:
     if gap.before is None or gap.after is None:
         return _nearest(gap)
     (start, first), (end, last) = gap.before, gap.after
@@ -58,15 +58,15 @@ def _interpolate(gap: _Gap) -> Placement:
     return Placement(face, "interpolated")
 
 
-def _full_frame(gap: _Gap) -> Placement:
+def _full_frame(gap: Gap) -> Placement:
     return Placement(None, "full-frame")
 
 
-def _drop(gap: _Gap) -> None:
+def _drop(gap: Gap) -> None:
     return None
 
 
-MISSING: dict[str, Callable[[_Gap], Placement | None]] = {
+MISSING: dict[str, Callable[[Gap], Placement | None]] = {
     "fail": _fail,
     "nearest": _nearest,
     "interpolate": _interpolate,
@@ -115,5 +115,5 @@ def fill_missing(
             place = bisect_left(found, index, key=lambda pair: pair[0])
             before = found[place - 1] if place > 0 else None
             after = found[place] if place < len(found) else None
-            placements.append(MISSING[policy](_Gap(index, before, after, missing, total)))
+            placements.append(MISSING[policy](Gap(index, before, after, missing, total)))
     return placements

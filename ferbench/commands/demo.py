@@ -22,6 +22,7 @@ def command(output: Path, as_json: bool, **flags: Any) -> None:
       ferbench demo -o demo-output
     """
     from ferbench.commands import align, evaluate, make_splits
+    from ferbench.jobs.align import check_failures
     from ferbench.jobs.align_options import RunOptions
     from ferbench.jobs.demo import demo
     from ferbench.settings import resolve_all
@@ -35,3 +36,4 @@ def command(output: Path, as_json: bool, **flags: Any) -> None:
     align.print_result(result.align)
     make_splits.print_result(result.splits)
     evaluate.print_report(result.report, output)
+    check_failures(result.align, result.run)

@@ -51,15 +51,16 @@ def crop_and_resize(integral: Tensor, frame: Tensor, bounds: Tensor, *, size: in
     `integral`: (B, H + 1, W + 1, 3) int32. `frame`: (N,) int64, 0..B-1. `bounds`: (N, 4) int64 x0, y0, x1, y1, half-open,
     inside the frame and not empty.
     """
-    _, stride_frame, stride_row = integral.shape[0], integral.shape[1] * integral.shape[2], integral.shape[2]
-    corners = integral.view(-1, integral.shape[3])
+    _, rows_per_frame, stride_row, channels = integral.shape
+    stride_frame = rows_per_frame * stride_row
+    corners = integral.view(-1, channels)
     left, right = _bins(bounds[:, 2] - bounds[:, 0], size)
     top, bottom = _bins(bounds[:, 3] - bounds[:, 1], size)
     base = (frame * stride_frame + bounds[:, 1] * stride_row + bounds[:, 0])[:, None, None]
 
     def sums_at(rows: Tensor, columns: Tensor) -> Tensor:
         index = base + (rows * stride_row)[:, :, None] + columns[:, None, :]
-        return corners.index_select(0, index.view(-1)).view(-1, size, size, integral.shape[3])
+        return corners.index_select(0, index.view(-1)).view(-1, size, size, channels)
 
     sums = sums_at(bottom, right) - sums_at(top, right) - sums_at(bottom, left) + sums_at(top, left)
     pixels = (bottom - top)[:, :, None, None] * (right - left)[:, None, :, None]

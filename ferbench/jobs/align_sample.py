@@ -122,17 +122,21 @@ class AlignWorker:
         self._job = job
         self._out = Path(job.out)
         # One thread per process: as fast as one process per core gets, and the same sums on every machine.
+        self._threads = torch.get_num_threads(), cv2.getNumThreads()
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
         self._reader = FrameReader(deadline_seconds=job.deadline)
-        self._reader.__enter__()
         self._detector: Detector = make_detector(
             job.options.detector_options(batch_frames=job.batch_size), device=choose_device(job.device)
         )
 
     def close(self) -> None:
-        """End the decoder process."""
-        self._reader.__exit__(None, None, None)
+        """End the decoder process, and leave this process's threads as they were."""
+        import torch
+
+        self._reader.close()
+        torch.set_num_threads(self._threads[0])
+        cv2.setNumThreads(self._threads[1])
 
     def handle(self, task: AlignTask) -> Outcome:
         """Align one sample. A sample that cannot be aligned is an Outcome too; only a StorageError leaves."""

@@ -25,6 +25,8 @@ DATASET, MODEL = "demo", "mini-xception"
 class DemoResult:
     """What each stage did."""
 
+    run: RunOptions
+    """As resolved with the card."""
     align: AlignResult
     splits: SplitsResult
     report: Report
@@ -42,4 +44,4 @@ def demo(out: Path, run: RunOptions) -> DemoResult:
     options = EvaluateOptions(model=MODEL, device=run.device, workers=run.workers, overwrite=run.overwrite)
     predictions = evaluate(splits.manifest, splits.path, out, options)
     report = write_report(predictions, out, aligned=splits.manifest)
-    return DemoResult(aligned, splits, report, out / REPORT_HTML)
+    return DemoResult(run, aligned, splits, report, out / REPORT_HTML)

@@ -17,7 +17,9 @@ Anything else is a DecodeFailure.
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 from bisect import bisect_right
 from typing import Any
 
@@ -41,8 +43,7 @@ class DecordSweep:
     """A `Sweep` with decord."""
 
     def __init__(self, path: str, *, bounded: bool) -> None:
-        import decord
-
+        decord = _import_decord()
         self._path = path
         self._repeats_error = decord._ffi.base.DECORDLimitReachedError
         decord.logging.set_level(decord.logging.QUIET)
@@ -62,10 +63,15 @@ class DecordSweep:
         if ordered and times[0] < 0:
             raise DecodeFailure("frames before time zero, which an edit list drops")
         starts_exactly = ordered and look(path).kind == "mp4"
-        self.must_finish = not starts_exactly
+        self._starts_exactly = starts_exactly
         self.estimate: int | None = self._length
         self._stride = 1 if not ordered or (bounded and starts_exactly) else _STRIDE
         self._position = 0
+
+    @property
+    def must_finish(self) -> bool:
+        """Rule 3."""
+        return not self._starts_exactly
 
     def skip(self, count: int) -> int:
         """Every step ends with a `next`, which raises where frames ran out; the frames before it are not converted."""
@@ -104,6 +110,20 @@ class DecordSweep:
             raise DecodeFailure(f"it ended before frame {self._position}") from error
         except Exception as error:
             raise DecodeFailure(_clean(error, self._path)) from error
+
+
+def _import_decord() -> Any:
+    """decord without the CUDA libraries, all of which it loads where torch has them: 600 MB in every process."""
+    if "decord" in sys.modules or "nvidia" in sys.modules:
+        return importlib.import_module("decord")
+    sys.modules["nvidia"] = None  # type: ignore[assignment]  # for import: there is no such package
+    try:
+        return importlib.import_module("decord")
+    except OSError:
+        pass  # a build for CUDA, which needs them
+    finally:
+        del sys.modules["nvidia"]
+    return importlib.import_module("decord")
 
 
 def _clean(error: Exception, path: str) -> str:

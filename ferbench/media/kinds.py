@@ -96,12 +96,14 @@ def find_media(root: Path) -> list[FoundMedia]:
                 raise _cannot_list(folder, error) from error
             found.append(_found(relative, "frames", f"unreadable: the folder cannot be listed ({error.strerror})"))
             continue
-        below = [entry for entry in entries if _is_folder(entry)]
-        folders += [folder / entry.name for entry in below if not entry.is_symlink()]
-        links += [folder / entry.name for entry in below if entry.is_symlink()]
+        files = []
+        for entry in entries:
+            kind = _kind(entry)
+            if kind == "folder":
+                (links if entry.is_symlink() else folders).append(folder / entry.name)
+            elif kind == "file":
+                files.append(entry.name)
         links.sort(reverse=True)
-        # A dangling link is listed as what its name says; a pipe or a socket never is.
-        files = [entry.name for entry in entries if entry not in below and (entry.is_file() or entry.is_symlink())]
         is_sequence = _are_frames(files)
         if is_sequence:
             found.append(_found(relative, "frames"))
@@ -122,11 +124,14 @@ def _found(path: str, media: Media, error: str | None = None) -> FoundMedia:
     return FoundMedia(path, media, error)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _kind(entry: os.DirEntry[str]) -> Literal["folder", "file", "other"]:
+    """A link is what it leads to; one that leads nowhere is a file, so that it is listed and fails by name."""
     try:
-        return entry.is_dir()
+        if entry.is_dir():
+            return "folder"
+        return "file" if entry.is_file() or not os.path.exists(entry.path) else "other"
     except OSError:  # a link that leads to itself
-        return False
+        return "file"
 
 
 def _names(folder: Path) -> list[str]:

@@ -23,8 +23,6 @@ class OpenCVSweep:
     - It ends one frame after the container's count when that is too low.
     """
 
-    must_finish = False
-
     def __init__(self, path: str, *, bounded: bool) -> None:
         import cv2
 
@@ -42,6 +40,11 @@ class OpenCVSweep:
         self._first: NDArray[np.uint8] | None = None
         self._compared = 0
         self._varies = False
+
+    @property
+    def must_finish(self) -> bool:
+        """Until two frames differ: at the end they are judged."""
+        return not self._varies
 
     def skip(self, count: int) -> int:
         """Frames are grabbed; the few to compare are converted too."""

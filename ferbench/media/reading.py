@@ -81,19 +81,21 @@ def read_frames(request: ReadRequest) -> FrameBatch:
 
 def read_with(request: ReadRequest, attempt: Callable[[ReadRequest, str], FrameBatch]) -> FrameBatch:
     """Try the request's decoders in turn; failures of the first ones are notes on what the next one read."""
-    failures: list[DecodeFailure] = []
+    # Texts, not the exceptions: those would keep this frame, and decoders, in a cycle until it is collected.
+    failures: list[str] = []
+    reason = ""
     for decoder in request.attempts():
         try:
             batch = attempt(request, decoder)
         except DecodeFailure as failure:
-            failures.append(failure)
+            failures.append(failure.message)
+            reason = failure.reason
             continue
-        past = tuple(f"{failure.message}: read with {decoder}" for failure in failures)
+        past = tuple(f"{failure}: read with {decoder}" for failure in failures)
         return FrameBatch(batch.indices, batch.frames, batch.num_frames, batch.decoder, past + batch.notes)
     if not failures:
         raise UsageError("a video needs at least one decoder")
-    said = "; ".join(failure.message for failure in failures)
-    raise MediaError(f"{display_name(request.path)}: {said}", reason=failures[-1].reason)
+    raise MediaError(f"{display_name(request.path)}: {'; '.join(failures)}", reason=reason)
 
 
 def attempt(request: ReadRequest, decoder: str, *, tick: Callable[[], None] = lambda: None) -> FrameBatch:

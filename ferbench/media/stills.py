@@ -18,7 +18,7 @@ MAX_PIXELS = 2**28
 """Largest image read, 268 megapixels (800 MB as RGB): above any camera, below what a small file made to exhaust memory
 unpacks to. Pillow's own limit, 179 megapixels, is below today's phones."""
 
-_FORMATS = ("BMP", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP", "GIF")
+_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "GIF")
 """Formats tried, whatever the name. Pillow knows more, and hands one of them (EPS) to another program."""
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\x00", b"MM\x00*", b"GIF8", b"RIFF", b"P5", b"P6")

@@ -22,8 +22,11 @@ class Sweep(Protocol):
 
     estimate: int | None
     """Frames to expect, or None. A guess to choose frames with in the first pass; the pass itself counts them."""
-    must_finish: bool
-    """True when only a pass that reaches the end proves that frame 0 was the first frame."""
+
+    @property
+    def must_finish(self) -> bool:
+        """True while the frames read so far are proven only by a pass that reaches the end of the video."""
+        ...
 
     def skip(self, count: int) -> int:
         """Pass over `count` frames without converting them. Returns how many there were; fewer is the end."""

@@ -88,7 +88,7 @@ Found = tuple[Any, "InputSpec | None", str]
 
 def _found(request: ModelRequest, path: Path, num_classes: int) -> Found:
     if request.model in MODELS or not path.exists():
-        return (*built_in(request.model), f"built-in {request.model}")
+        return (*built_in(request.model, num_classes), f"built-in {request.model}")
     if path.suffix == ".py":
         return _from_factory(f"{path}:build_model", num_classes)
     if path.suffix == ".pt2":
@@ -98,14 +98,18 @@ def _found(request: ModelRequest, path: Path, num_classes: int) -> Found:
     return _state_dict(path, request.arch, num_classes)
 
 
-def built_in(name: str) -> tuple[nn.Module, InputSpec]:
-    """A built-in model with the weights that come with it; UsageError with the nearest name when there is none."""
+def built_in(name: str, num_classes: int = 7) -> tuple[nn.Module, InputSpec]:
+    """A built-in model with the weights that come with it, or for `num_classes` where none do.
+
+    UsageError with the nearest name when there is no such model.
+    """
     module_file = model_module(name)
     weights = getattr(module_file, "WEIGHTS", None)
+    if weights is None:
+        return module_file.build(num_classes), module_file.INPUT_SPEC
     module = module_file.build()
-    if weights is not None:
-        path = Path(__file__).parent / "weights" / weights
-        load_into(module, read_state_dict(path), where=path.name)
+    path = Path(__file__).parent / "weights" / weights
+    load_into(module, read_state_dict(path), where=path.name)
     return module, module_file.INPUT_SPEC
 
 
@@ -215,7 +219,7 @@ def _logits_of(module: Any) -> Callable[[Tensor], Tensor]:
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ModelError(f"the model must return (N, K) logits, got {shape} for input {tuple(clips.shape)}")
-        return logits.float()
+        return logits.detach().float()
 
     return forward
 
