@@ -7,8 +7,9 @@ from ferbench.labels import LabelSet, canonical_name
 
 DFEW = LabelSet.of(["Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear"])
 MAFW = LabelSet.of(
-    "anger disgust fear happiness neutral sadness surprise contempt anxiety helplessness disappointment".split()
-)
+    ["anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt", "anxiety", "helplessness",
+     "disappointment"]
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

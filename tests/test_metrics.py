@@ -10,7 +10,17 @@ from sklearn import metrics as sk
 
 from ferbench.errors import PredictionsError
 from ferbench.metrics import (
-    METRICS, VIEWS, Confusion, confusion_matrix, f1_scores, macro_f1, precisions, recalls, uar, war, weighted_f1,
+    METRICS,
+    VIEWS,
+    Confusion,
+    confusion_matrix,
+    f1_scores,
+    macro_f1,
+    precisions,
+    recalls,
+    uar,
+    war,
+    weighted_f1,
 )  # fmt: skip
 
 HAND = Confusion(np.array([[3, 1, 0], [2, 2, 0], [0, 1, 1]]), np.array([0, 0, 2]))

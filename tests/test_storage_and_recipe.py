@@ -19,9 +19,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
     def breaks(temporary):
         temporary.write_text("half")
-        raise ValueError
+        raise ValueError("half way")
 
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError, match="half way"):
         write_atomically(tmp_path / "a.txt", breaks)
     assert (tmp_path / "a.txt").read_text() == "old"
     assert leftovers(tmp_path) == []
