@@ -1,12 +1,14 @@
-"""SOURCE on the command line, whatever it is, as a Manifest: a manifest file, a folder, one video, one image.
+"""SOURCE on the command line, whatever it is, as a Manifest: a manifest file, or folders, videos and images.
 
 `bundled:NAME` is the manifest of a dataset whose media come with ferbench.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ferbench.cards import read_card
@@ -14,7 +16,7 @@ from ferbench.dialects import read_any_manifest
 from ferbench.errors import DataError, UsageError
 from ferbench.labels import LabelSet
 from ferbench.manifest import Manifest, manifest_of
-from ferbench.media import FoundMedia, find_media, looks_like_frames, media_of
+from ferbench.media import find_media, media_of
 
 BUNDLED = "bundled:"
 MANIFEST_SUFFIXES = (".parquet", ".csv")
@@ -22,68 +24,94 @@ LABELS_FROM = ("none", "folder")
 
 
 def open_source(
-    source: str, *, root: Path | None = None, labels_from: str = "none", exclude: Sequence[Path] = ()
+    *sources: str, root: Path | None = None, labels_from: str = "none", exclude: Sequence[Path] = ()
 ) -> Manifest:
-    """The samples of a source, in a stable order.
+    """The samples of one manifest, or of any number of folders, videos and images, in a stable order.
 
-    `labels_from="folder"` takes the first folder below the source as the class name of a sample. `exclude` are folders
-    below the source that are not looked into: where outputs go.
-    Raises DataError with reason `no-media` for a folder without media, UsageError for a path that does not exist.
+    `labels_from="folder"` takes the first folder below a source as the class name of a sample. `exclude` are folders that
+    are not looked into: where outputs go. The root is the source's own folder, or what several sources have in common.
+    Raises DataError with reason `no-media` for a source without media, UsageError for a path that does not exist.
     """
     if labels_from not in LABELS_FROM:
         raise UsageError(f"labels can come from {' or '.join(LABELS_FROM)}, not {labels_from!r}")
-    if source.startswith(BUNDLED):
-        return _bundled(source.removeprefix(BUNDLED))
-    path = Path(source)
-    if not path.exists():
-        raise UsageError(f"{path}: no such file or folder")
-    if path.is_file() and path.suffix in MANIFEST_SUFFIXES:
-        return read_any_manifest(path, root=root)
-    if path.is_file() or looks_like_frames(path):
-        media = media_of(path)
-        if media is None:
-            raise DataError(f"{path}: neither a video, an image, a folder nor a manifest", reason="no-media")
-        found = [FoundMedia(path.name, media)]
-        base = path.absolute().parent
-    else:
-        base = path.absolute()
-        if base in [folder.absolute() for folder in exclude]:
-            raise UsageError(f"{path}: the output folder is the source's own; choose another")
-        found = _outside(find_media(base), base, exclude)
-        if not found:
-            raise DataError(f"{path}: no video, image or frame folder below it", reason="no-media")
-    return _manifest_of_found(found, base, labels_from)
+    manifests = [source for source in sources if source.startswith(BUNDLED) or Path(source).suffix in MANIFEST_SUFFIXES]
+    if manifests and len(sources) > 1:
+        raise UsageError(f"{manifests[0]}: a manifest stands alone; it cannot be joined with other sources")
+    if manifests:
+        return _listed(manifests[0], root)
+    shut = [path.absolute() for path in exclude]
+    items = {item.place: item for source in sources for item in _look(Path(source), labels_from, shut)}
+    return _manifest_of_items(sorted(items.values(), key=lambda item: item.place.parts), _base(sources, items))
 
 
-def _bundled(name: str) -> Manifest:
+def _listed(source: str, root: Path | None) -> Manifest:
+    if not source.startswith(BUNDLED):
+        if not Path(source).exists():
+            raise UsageError(f"{source}: no such file or folder")
+        return read_any_manifest(Path(source), root=root)
+    name = source.removeprefix(BUNDLED)
     card = read_card(name)
     if card.manifest is None:
         raise UsageError(f"the media of {name!r} do not come with ferbench; give the folder of your copy")
     return read_any_manifest(card.manifest).replace(name=name)
 
 
-def _outside(found: list[FoundMedia], base: Path, exclude: Sequence[Path]) -> list[FoundMedia]:
-    folders = [path.absolute().relative_to(base).as_posix() for path in exclude if path.absolute().is_relative_to(base)]
-    return [item for item in found if not any(PurePosixPath(item.path).is_relative_to(folder) for folder in folders)]
+@dataclass(frozen=True, slots=True)
+class _Item:
+    place: Path
+    """Absolute."""
+    media: str
+    error: str | None
+    class_name: str | None
 
 
-def _manifest_of_found(found: list[FoundMedia], base: Path, labels_from: str) -> Manifest:
-    names: list[str | None] = [None] * len(found)
-    if labels_from == "folder":
-        for index, item in enumerate(found):
-            parts = PurePosixPath(item.path).parts
-            if len(parts) < 2:
-                raise DataError(f"{base / item.path}: it is in no class folder, and labels were to come from folders")
-            names[index] = parts[0]
-    labels = LabelSet.of(sorted({name for name in names if name is not None}))
+def _look(source: Path, labels_from: str, exclude: Sequence[Path]) -> list[_Item]:
+    """Everything at or below one source."""
+    place = source.absolute()
+    if not place.exists():
+        raise UsageError(f"{source}: no such file or folder")
+    if place in exclude:
+        raise UsageError(f"{source}: the output folder is the source's own; choose another")
+    if place.is_file():
+        media = media_of(place)
+        if media is None:
+            raise DataError(f"{source}: neither a video, an image, a folder nor a manifest", reason="no-media")
+        return [_Item(place, media, None, _class_name(PurePosixPath(place.name), labels_from))]
+    items = [
+        _Item(place / found.path, found.media, found.error, _class_name(PurePosixPath(found.path), labels_from))
+        for found in find_media(place)
+        if not any((place / found.path).is_relative_to(folder) for folder in exclude)
+    ]
+    if not items:
+        raise DataError(f"{source}: no video, image or frame folder below it", reason="no-media")
+    return items
+
+
+def _class_name(relative: PurePosixPath, labels_from: str) -> str | None:
+    if labels_from == "none":
+        return None
+    if len(relative.parts) < 2:
+        raise DataError(f"{relative}: it is in no class folder, and labels were to come from folders")
+    return relative.parts[0]
+
+
+def _base(sources: Sequence[str], items: dict[Path, _Item]) -> Path:
+    """The folder that paths and ids are relative to; every item lies below it."""
+    places = [Path(source).absolute() for source in sources]
+    return Path(os.path.commonpath([place.parent if place in items else place for place in places]))
+
+
+def _manifest_of_items(items: Sequence[_Item], base: Path) -> Manifest:
+    labels = LabelSet.of(sorted({item.class_name for item in items if item.class_name is not None}))
+    paths = [item.place.relative_to(base).as_posix() for item in items]
     return manifest_of(
         {
-            "sample_id": sample_ids([item.path for item in found]),
-            "path": [item.path for item in found],
-            "media": [item.media for item in found],
-            "label": [None if name is None else labels.label_of(name) for name in names],
-            "status": ["failed" if item.error else None for item in found],
-            "error": [item.error for item in found],
+            "sample_id": sample_ids(paths, [item.media for item in items]),
+            "path": paths,
+            "media": [item.media for item in items],
+            "label": [None if item.class_name is None else labels.label_of(item.class_name) for item in items],
+            "status": ["failed" if item.error else None for item in items],
+            "error": [item.error for item in items],
         },
         labels=labels,
         name=base.name or "source",
@@ -91,16 +119,16 @@ def _manifest_of_found(found: list[FoundMedia], base: Path, labels_from: str) ->
     )
 
 
-def sample_ids(paths: list[str]) -> list[str]:
+def sample_ids(paths: Sequence[str], media: Sequence[str]) -> list[str]:
     """An id for each relative path: the path without its suffix, or with it where that would not be unique.
 
-    `a.mp4` becomes `a`; `a.mp4` beside `a.webm`, or beside a folder `a` with media in it, stays `a.mp4`.
+    `a.mp4` becomes `a`; `a.mp4` beside `a.webm`, or beside a folder `a` with media in it, stays `a.mp4`. A frame folder
+    has no suffix, whatever dots its name has.
     """
-    stems = [PurePosixPath(path).with_suffix("").as_posix() for path in paths]
+    stems = [
+        path if kind == "frames" else PurePosixPath(path).with_suffix("").as_posix()
+        for path, kind in zip(paths, media, strict=True)
+    ]
     count = Counter(stems)
     folders = {parent.as_posix() for path in paths for parent in PurePosixPath(path).parents}
-    taken = set(paths)
-    return [
-        stem if count[stem] == 1 and stem not in folders and (stem == path or stem not in taken) else path
-        for path, stem in zip(paths, stems, strict=True)
-    ]
+    return [stem if count[stem] == 1 and stem not in folders else path for path, stem in zip(paths, stems, strict=True)]

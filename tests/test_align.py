@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import DEMO_MEDIA, FACES, REPOSITORY
 
-from ferbench.errors import ManifestError
+from ferbench.errors import ManifestError, UsageError
 from ferbench.jobs.align_store import crops_path
 from ferbench.manifest import read_manifest
 from ferbench.sources import open_source, sample_ids
@@ -352,9 +352,31 @@ def test_wrong_usage_is_one_line_and_an_exit_code(arguments, code, message, clip
 
 
 def test_sample_ids_are_paths_without_suffix_unless_that_is_ambiguous():
-    assert sample_ids(["a/1.mp4", "a/1.webm", "b.jpg", "c", "d.mp4", "d/e.mp4"]) == [
-        "a/1.mp4", "a/1.webm", "b", "c", "d.mp4", "d/e",
-    ]  # fmt: skip
+    paths = ["a/1.mp4", "a/1.webm", "b.jpg", "c.v2", "d.mp4", "d/e.mp4", "f", "f.mp4"]
+    media = ["video", "video", "image", "frames", "video", "video", "frames", "video"]
+    ids = ["a/1.mp4", "a/1.webm", "b", "c.v2", "d.mp4", "d/e", "f", "f.mp4"]
+    assert sample_ids(paths, media) == ids
+
+
+def test_several_sources_are_one_job_with_ids_below_what_they_have_in_common(clips):
+    manifest = open_source(str(clips / "happy"), str(clips / "neutral/mountain.jpg"), str(clips / "happy/still.jpg"))
+    assert manifest.column("sample_id") == ["happy/a man", "happy/still", "neutral/mountain"]
+    assert manifest.root == clips
+
+
+def test_a_folder_of_frames_is_one_sample_named_after_itself(tmp_path, monkeypatch):
+    for number in range(3):
+        (tmp_path / "clip.v2").mkdir(exist_ok=True)
+        shutil.copy(FACES / "pyfeat__single_face.jpg", tmp_path / "clip.v2" / f"{number:04d}.jpg")
+    monkeypatch.chdir(tmp_path / "clip.v2")
+    for source in (".", str(tmp_path / "clip.v2"), str(tmp_path)):
+        (sample,) = open_source(source).samples()
+        assert (sample.sample_id, sample.path, sample.media) == ("clip.v2", "clip.v2", "frames")
+
+
+def test_a_manifest_stands_alone(clips, tmp_path):
+    with pytest.raises(UsageError, match="a manifest stands alone"):
+        open_source("bundled:demo", str(clips))
 
 
 @pytest.mark.parametrize(

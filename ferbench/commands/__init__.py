@@ -1,6 +1,6 @@
 """The command line. A command parses, calls one function and prints; nothing else happens here.
 
-`main` alone turns a FerbenchError into a message on stderr and an exit code (see `ferbench.errors` and docs/exit-codes):
+`main` alone turns a FerbenchError into a message on stderr and an exit code (see `ferbench.errors`):
 0 done, 1 failed, 2 usage, 3 too many samples failed, 4 invalid data, 130 interrupted.
 """
 

@@ -10,6 +10,7 @@ import click
 
 from ferbench.commands.options import console, gather, json_option, output_option, print_json, root_option, run_options
 from ferbench.errors import UsageError
+from ferbench.settings import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class SourceOptions:
 
 
 @click.command("align", short_help="Detect, select and align faces.")
-@click.argument("source", required=False)
+@click.argument("source", nargs=-1)
 @output_option("Folder for the faces.")
 @root_option
 @click.option("--labels", metavar="none|folder", help="folder: the first folder below SOURCE names the class. [none]")
@@ -46,9 +47,9 @@ class SourceOptions:
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @json_option
 def command(
-    source: str | None, outputs: tuple[str, ...], root: Path | None, dry_run: bool, as_json: bool, **flags: Any
+    source: tuple[str, ...], outputs: tuple[str, ...], root: Path | None, dry_run: bool, as_json: bool, **flags: Any
 ) -> None:
-    """Align the faces of SOURCE: a manifest, a folder, a video, an image, or bundled:demo.
+    """Align the faces of SOURCE: folders, videos and images, or one manifest, or bundled:demo.
 
     Writes crops (<sample>/00001.jpg), manifest.parquet with a row for every sample, faces.parquet with boxes, landmarks
     and matrices, and a contact sheet. Run again, it continues and retries what failed.
@@ -64,11 +65,11 @@ def command(
     settings = gather("align", flags, outputs, default_output="faces")
     options, run, reading = settings.records(AlignOptions, RunOptions, SourceOptions)
     where = source or _workspace_source(settings.workspace)
-    if where is None:
+    if not where:
         raise UsageError("say what to align: ferbench align SOURCE -o FOLDER, or run `ferbench init` here first")
     others = [settings.stage_output(stage, name) for stage, name in (("make-splits", "splits"), ("evaluate", "runs"))]
     samples = open_source(
-        where, root=root, labels_from=reading.labels, exclude=[path for path in (settings.output, *others) if path]
+        *where, root=root, labels_from=reading.labels, exclude=[path for path in (settings.output, *others) if path]
     )
     if settings.output is None:
         raise UsageError("say where the faces go: -o FOLDER")
@@ -86,11 +87,11 @@ def command(
     check_failures(result, run)
 
 
-def _workspace_source(workspace: Any) -> str | None:
+def _workspace_source(workspace: Workspace | None) -> tuple[str, ...]:
     if workspace is None or "source" not in workspace.values:
-        return None
+        return ()
     source = str(workspace.values["source"])
-    return source if source.startswith("bundled:") else str(workspace.path(source))
+    return (source if source.startswith("bundled:") else str(workspace.path(source)),)
 
 
 def _print_plan(plan: dict[str, Any]) -> None:

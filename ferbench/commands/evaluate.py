@@ -55,9 +55,7 @@ def command(manifest: Path | None, outputs: tuple[str, ...], root: Path | None, 
     settings = gather("evaluate", flags, outputs, default_output="runs")
     (options,) = settings.records(EvaluateOptions)
     path = manifest or _workspace_manifest(settings)
-    named = any("=" not in text for text in outputs)
-    out = settings.output or Path("runs")
-    out = out if named else out / Path(options.model).stem
+    out = settings.given_output or (settings.output or Path("runs")) / Path(options.model).stem
     samples = read_any_manifest(path, root=root)
     predictions = evaluate(samples, path, out, options)
     report = write_report(predictions, out, aligned=samples if samples.recipe else None)

@@ -49,8 +49,9 @@ def command(manifest: Path | None, outputs: tuple[str, ...], root: Path | None, 
     source = manifest or (aligned / "manifest.parquet" if aligned else None)
     if source is None:
         raise UsageError("say which manifest: ferbench make-splits MANIFEST, or run it in a workspace")
-    out = settings.output if settings.output and not (manifest and not outputs) else default_output(source)
-    result = split_manifest(source, out, options, dialect=dialect.dialect, root=root)
+    result = split_manifest(
+        source, settings.output or default_output(source), options, dialect=dialect.dialect, root=root
+    )
     if as_json:
         print_json(result.as_dict())
     print_result(result)

@@ -72,6 +72,8 @@ class Settings:
     """One command's resolved surroundings."""
 
     workspace: Workspace | None
+    given_output: Path | None
+    """From `-o PATH`."""
     output: Path | None
     """From `-o PATH`, else the workspace; None when neither says."""
     layers: tuple[tuple[str, Mapping[str, Any]], ...]
@@ -96,7 +98,7 @@ def gather(stage: str, flags: Mapping[str, Any], outputs: Sequence[str], *, defa
         raise UsageError(f"-o names several output places: {', '.join(paths)}")
     workspace = find_workspace(Path.cwd())
     layers: list[tuple[str, Mapping[str, Any]]] = [("command line", flags), ("-o", overrides)]
-    output = Path(paths[0]) if paths else None
+    given = output = Path(paths[0]) if paths else None
     if workspace:
         section = workspace.section(stage)
         place = str(section.pop("output", default_output))
@@ -105,7 +107,7 @@ def gather(stage: str, flags: Mapping[str, Any], outputs: Sequence[str], *, defa
         dataset = workspace.values.get("dataset")
         if dataset:
             layers.append((f"card {dataset}", read_card(str(dataset)).defaults.get(stage, {})))
-    return Settings(workspace, output, tuple(layers))
+    return Settings(workspace, given, output, tuple(layers))
 
 
 def console() -> Console:

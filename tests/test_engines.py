@@ -1,0 +1,82 @@
+"""The local engine with real processes: nothing is lost when a task fails or its process dies."""
+
+import os
+import signal
+from dataclasses import dataclass
+
+import pytest
+
+from ferbench.engines import WorkerStartError, engine_of
+from ferbench.errors import FerbenchError, MediaError, MissingExtraError, UsageError
+
+
+class Squares:
+    """Squares numbers; -1 is an expected failure, -2 kills the process."""
+
+    def handle(self, task: int) -> int:
+        if task == -1:
+            raise MediaError("minus one", reason="negative")
+        if task == -2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return task * task
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class SquareJob:
+    def open(self) -> Squares:
+        return Squares()
+
+
+@dataclass(frozen=True)
+class HomelessJob:
+    def open(self) -> Squares:
+        raise MissingExtraError("pip install 'ferbench[somewhere]'")
+
+
+def results(tasks, workers):
+    return {
+        task: (result.reason, result.message) if isinstance(result, FerbenchError) else result
+        for task, result in engine_of("local")(SquareJob(), tasks, workers)
+    }
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_task_comes_back_once_with_its_result_or_its_error(workers):
+    expected = {task: task * task for task in range(20)} | {-1: ("negative", "minus one")}
+    assert results([*range(10), -1, *range(10, 20)], workers) == expected
+
+
+def test_a_task_that_kills_its_process_is_an_error_and_the_others_go_on():
+    found = results([1, 2, -2, *range(3, 15)], 2)
+    assert found.pop(-2) == ("worker-died", "the process working on this sample died with exit code -9")
+    assert found == {task: task * task for task in range(1, 15)}
+
+
+def test_tasks_are_drawn_as_they_are_needed():
+    drawn = []
+
+    def tasks():
+        for number in range(1000):
+            drawn.append(number)
+            yield number
+
+    run = engine_of("local")(SquareJob(), tasks(), 2)
+    for _ in range(10):
+        next(run)
+    assert len(drawn) <= 10 + 2 * 3
+    run.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_cannot_start_ends_the_job_with_its_message(workers):
+    with pytest.raises((WorkerStartError, MissingExtraError), match="pip install") as caught:
+        list(engine_of("local")(HomelessJob(), [1, 2, 3], workers))
+    assert caught.value.reason == "missing-extra"
+
+
+def test_an_unknown_engine_lists_the_known_ones():
+    with pytest.raises(UsageError, match="unknown engine 'spark'; known: local"):
+        engine_of("spark")
