@@ -8,7 +8,6 @@ the folder named in the metadata relative to the file's own folder, or the one t
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,17 +16,15 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from ferbench.errors import ManifestError
+from ferbench.errors import DataError, ManifestError
 from ferbench.labels import LabelSet
 from ferbench.recipe import Recipe
-from ferbench.storage import write_atomically
+from ferbench.tables import read_table, write_table
 
 MEDIA = ("image", "video", "frames")
 STATUSES = ("ok", "failed")
-METADATA_KEY = b"ferbench"
-FORMAT_VERSION = 1
+KIND = "a manifest"
 
 SCHEMA = pa.schema(
     [
@@ -276,19 +273,16 @@ def _refuse(manifest: Manifest, broken: pa.ChunkedArray, rule: str) -> None:
 
 def write_manifest(manifest: Manifest, path: Path, *, staging: Path | None = None) -> None:
     """Write parquet, atomically. Equal manifests at equal places relative to their root give equal bytes."""
-    parent = path.parent.resolve()
     metadata = {
-        "format": FORMAT_VERSION,
         "name": manifest.name,
-        "root": Path(os.path.relpath(manifest.root, parent)).as_posix(),
+        "root": Path(os.path.relpath(manifest.root, path.parent.resolve())).as_posix(),
         "labels": list(manifest.labels.names),
         "recipe": manifest.recipe.as_dict() if manifest.recipe else None,
         "recipe_id": manifest.recipe.id if manifest.recipe else None,
         "protocol": dict(manifest.protocol),
         "provenance": dict(manifest.provenance),
     }
-    table = manifest.table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()})
-    write_atomically(path, lambda temporary: pq.write_table(table.combine_chunks(), temporary), staging=staging)
+    write_table(manifest.table, path, kind=KIND, metadata=metadata, staging=staging)
 
 
 def read_manifest(path: Path, *, root: Path | None = None) -> Manifest:
@@ -296,26 +290,11 @@ def read_manifest(path: Path, *, root: Path | None = None) -> Manifest:
 
     Raises ManifestError when the file is missing, is not parquet, is not a ferbench manifest or breaks a rule.
     """
+    table, metadata = read_table(path, kind=KIND, error=ManifestError)
     try:
-        table = pq.read_table(path)
-    except FileNotFoundError as error:
-        raise ManifestError(f"{path}: no such manifest") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ManifestError(f"{path}: not a readable parquet file ({_first_line(error)})") from error
-    raw = (table.schema.metadata or {}).get(METADATA_KEY)
-    if raw is None:
-        raise ManifestError(
-            f"{path}: a parquet file without ferbench's label set; write it with ferbench, or give a CSV with class names"
-        )
-    try:
-        metadata = json.loads(raw)
-        if metadata["format"] > FORMAT_VERSION:
-            raise ManifestError(
-                f"{path}: manifest format {metadata['format']} is newer than this ferbench knows; upgrade it"
-            )
         base = root if root is not None else path.parent / metadata["root"]
         return Manifest(
-            table.replace_schema_metadata(None),
+            table,
             labels=LabelSet.of(metadata["labels"]),
             name=metadata["name"],
             root=Path(os.path.normpath(base.absolute())),
@@ -323,11 +302,7 @@ def read_manifest(path: Path, *, root: Path | None = None) -> Manifest:
             protocol=metadata["protocol"],
             provenance=metadata["provenance"],
         )
-    except ManifestError as error:
+    except DataError as error:
         raise ManifestError(f"{path}: {error.message}", reason=error.reason) from error
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ManifestError(f"{path}: its ferbench metadata cannot be read ({error!r})") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -6,7 +6,6 @@ with null logits and the reason, never a missing row.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +13,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ferbench.errors import PredictionsError
 from ferbench.labels import LabelSet
-from ferbench.storage import write_atomically
+from ferbench.tables import read_table, write_table
 
-METADATA_KEY = b"ferbench-predictions"
-FORMAT_VERSION = 1
+KIND = "predictions"
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,27 +94,16 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
             "error": pa.array(predictions.errors, pa.string()),
         }
     )
-    metadata = {
-        "format": FORMAT_VERSION, "labels": list(predictions.labels.names), "provenance": dict(predictions.provenance),
-    }  # fmt: skip
-    table = table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()})
-    write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+    metadata = {"labels": list(predictions.labels.names), "provenance": dict(predictions.provenance)}
+    write_table(table, path, kind=KIND, metadata=metadata)
 
 
 def read_predictions(path: Path) -> Predictions:
     """Read a predictions file; PredictionsError names the file and the rule when it cannot be scored."""
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError as error:
-        raise PredictionsError(f"{path}: no such predictions file") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise PredictionsError(f"{path}: not a readable parquet file ({error})") from error
-    raw = (table.schema.metadata or {}).get(METADATA_KEY)
+    table, metadata = read_table(path, kind=KIND, error=PredictionsError)
     missing = [name for name in ("sample_id", "fold", "target", "logits", "error") if name not in table.column_names]
-    if raw is None or missing:
-        lacking = "the label set in its metadata" if raw is None else f"the columns {', '.join(missing)}"
-        raise PredictionsError(f"{path}: not a predictions file of ferbench: it lacks {lacking}")
-    metadata = json.loads(raw)
+    if missing:
+        raise PredictionsError(f"{path}: the columns {', '.join(missing)} are missing")
     labels = LabelSet.of(metadata["labels"])
     empty = [float("nan")] * len(labels)
     logits = [empty if row is None else row for row in table.column("logits").to_pylist()]
@@ -134,4 +120,4 @@ def read_predictions(path: Path) -> Predictions:
             provenance=metadata["provenance"],
         )
     except PredictionsError as error:
-        raise PredictionsError(f"{path}: {error.message}") from error
+        raise PredictionsError(f"{path}: {error.message}", reason=error.reason) from error

@@ -13,8 +13,8 @@ PACKAGE = REPOSITORY / "ferbench"
 
 LAYERS = [
     # values: plain data and rules
-    {"_version", "errors", "storage", "labels", "faces", "inputspec", "recipe", "manifest", "sampling", "protocol",
-     "metrics", "predictions", "report", "settings"},
+    {"_version", "errors", "storage", "tables", "labels", "faces", "inputspec", "recipe", "manifest", "sampling",
+     "protocol", "metrics", "predictions", "report", "settings"},
     # parts: each does one thing
     {"media", "detection", "alignment", "models", "engines", "rendering", "progress", "device", "cards", "dialects",
      "sources", "clips"},
@@ -25,8 +25,8 @@ LAYERS = [
 """A module may import from its own layer and from those before it. docs/architecture.md draws it."""
 
 VALUE_ORDER = [
-    "_version", "errors", "storage", "labels", "faces", "inputspec", "recipe", "settings", "manifest", "sampling",
-    "protocol", "metrics", "predictions", "report",
+    "_version", "errors", "storage", "tables", "labels", "faces", "inputspec", "recipe", "settings", "manifest",
+    "sampling", "protocol", "metrics", "predictions", "report",
 ]  # fmt: skip
 """Within the values, each imports only those before it."""
 

@@ -114,7 +114,7 @@ def test_score_of_something_else_is_invalid_data(tmp_path, ferbench):
     (tmp_path / "p.parquet").write_text("no")
     for path, message in (
         (tmp_path / "p.parquet", "not a readable parquet file"),
-        (tmp_path / "q.parquet", "no such predictions"),
+        (tmp_path / "q.parquet", "no such file"),
     ):
         ran = ferbench("score", path)
         assert ran.code == 4

@@ -352,7 +352,7 @@ def test_videos_and_stills_are_evaluated_without_aligning_too(tmp_path, ferbench
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["nowhere.parquet", "--model", "constant"], 4, "no such manifest"),
+        (["nowhere.parquet", "--model", "constant"], 4, "no such file"),
         (["M"], 2, "say which model"),
         (["M", "--model", "konstant"], 2, "did you mean 'constant'"),
         (["M", "--model", "constant", "--input", "layout"], 2, "'layout' is not key=value"),

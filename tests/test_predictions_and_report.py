@@ -77,7 +77,7 @@ def test_predictions_that_cannot_be_scored_are_refused(arguments, message):
 
 def test_a_foreign_parquet_file_says_what_it_lacks(tmp_path):
     pq.write_table(pa.table({"sample_id": ["a"]}), tmp_path / "p.parquet")
-    with pytest.raises(PredictionsError, match="lacks the label set in its metadata"):
+    with pytest.raises(PredictionsError, match="not predictions of ferbench"):
         read_predictions(tmp_path / "p.parquet")
 
 
