@@ -223,6 +223,36 @@ def test_bad_files_are_rows_with_reasons_and_the_others_are_done(clips, tmp_path
     assert not list((tmp_path / "faces").rglob("*ferbench-tmp*"))
 
 
+def test_what_may_not_be_read_is_a_row_with_a_reason(clips, tmp_path):
+    without_rights = []
+    if os.geteuid() == 0:  # root may read everything, unless that right is taken away
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may read everything, and there is no setpriv to change that")
+        without_rights = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    (clips / "happy/still.jpg").chmod(0)
+    (clips / "neutral").chmod(0)
+    command = [
+        *without_rights,
+        sys.executable,
+        "-m",
+        "ferbench",
+        "align",
+        str(clips),
+        "-o",
+        str(tmp_path / "faces"),
+        *FAST,
+    ]
+    ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    (clips / "neutral").chmod(0o755)
+    assert ran.returncode == 3, ran.stderr
+    rows = rows_of(tmp_path / "faces")
+    assert {name: row["error"] for name, row in rows.items()} == {
+        "happy/a man": None,
+        "happy/still": "unreadable: still.jpg: cannot be read (Permission denied)",
+        "neutral": "unreadable: the folder cannot be listed (Permission denied)",
+    }
+
+
 def test_a_full_disk_stops_the_job_with_what_to_do_and_nothing_half_written(clips, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
