@@ -26,14 +26,25 @@ def load_clip(manifest: Manifest, sample: Sample, spec: InputSpec, reader: Frame
     request = ReadRequest(
         path=str(manifest.path_of(sample)),
         media=sample.media,
-        choose=Sampler(spec.sampler, clip_len=spec.clip_len)
-        if spec.is_clip_model or sample.media != "image"
-        else Sampler("all"),
+        choose=clip_sampler(manifest, sample, spec),
         start_frame=sample.start_frame,
         end_frame=sample.end_frame,
     )
     batch = reader.read(request) if sample.media == "video" else read_frames(request)
     return prepare_frames([batch.frames[index] for index in batch.indices], spec)
+
+
+def clip_sampler(manifest: Manifest, sample: Sample, spec: InputSpec) -> Sampler:
+    """The sampler that makes the model's clip of this sample.
+
+    A clip that was sampled to the model's length when its faces were aligned is taken as it is: sampling it again would
+    take frames of frames (MAE-DFER's stride of 4 would leave 4 of 16). A still is one image for an image model.
+    """
+    aligned_as = manifest.recipe.as_dict().get("sampling", {}).get("mode") if manifest.recipe else None
+    is_sampled = sample.media == "frames" and aligned_as not in (None, "all") and sample.num_frames == spec.clip_len
+    if is_sampled or (sample.media == "image" and not spec.is_clip_model):
+        return Sampler("all")
+    return Sampler(spec.sampler, clip_len=spec.clip_len)
 
 
 def prepare_frames(frames: Sequence[NDArray[np.uint8]], spec: InputSpec) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import DEMO_MEDIA
 
-from ferbench.clips import load_clip, prepare_frames
+from ferbench.clips import clip_sampler, load_clip, prepare_frames
 from ferbench.inputspec import InputSpec
 from ferbench.labels import LabelSet
 from ferbench.manifest import manifest_of, write_manifest
@@ -408,6 +408,17 @@ def test_opencvs_resizes_are_opencvs(resize, flag):
     np.testing.assert_array_equal(
         ours[0], cv2.resize(frame, (20, 16), interpolation=flag).transpose(2, 0, 1) / np.float32(255)
     )
+
+
+def test_a_clip_that_was_sampled_when_it_was_aligned_is_not_sampled_again(faces, tmp_path):
+    sample = next(sample for sample in faces.samples() if sample.sample_id == "g2")
+    strided = InputSpec(clip_len=2, height=8, width=8, sampler="mae-dfer")
+    assert clip_sampler(faces, sample, strided).indices(2) == [0, 1]
+    # Faces of every frame are sampled by the model's own rule: a stride of 4 leaves the first of two frames.
+    whole = faces.replace(recipe=Recipe.of(sampling={"mode": "all", "clip_len": 0}))
+    assert clip_sampler(whole, sample, strided).indices(2) == [0, 0]
+    longer = InputSpec(clip_len=4, height=8, width=8, sampler="dfer-clip")
+    assert clip_sampler(faces, sample, longer).indices(2) == [0, 1, 1, 1]
 
 
 def test_a_clip_model_gets_its_samplers_frames(faces):
