@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ferbench.errors import MediaError
 from ferbench.inputspec import InputSpec
 from ferbench.manifest import Manifest, Sample
 from ferbench.media import FrameReader, ReadRequest, read_frames
@@ -31,6 +32,11 @@ def load_clip(manifest: Manifest, sample: Sample, spec: InputSpec, reader: Frame
         end_frame=sample.end_frame,
     )
     batch = reader.read(request) if sample.media == "video" else read_frames(request)
+    if spec.is_clip_model and len(batch.indices) != spec.clip_len:
+        raise MediaError(
+            f"the model takes clips of {spec.clip_len} frames, and this sample gives {len(batch.indices)}",
+            reason="clip-length",
+        )
     return prepare_frames([batch.frames[index] for index in batch.indices], spec)
 
 

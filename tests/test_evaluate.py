@@ -11,6 +11,7 @@ import torch
 from conftest import DEMO_MEDIA
 
 from ferbench.clips import clip_sampler, load_clip, prepare_frames
+from ferbench.errors import MediaError
 from ferbench.inputspec import InputSpec
 from ferbench.labels import LabelSet
 from ferbench.manifest import manifest_of, write_manifest
@@ -419,6 +420,12 @@ def test_a_clip_that_was_sampled_when_it_was_aligned_is_not_sampled_again(faces,
     assert clip_sampler(whole, sample, strided).indices(2) == [0, 0]
     longer = InputSpec(clip_len=4, height=8, width=8, sampler="dfer-clip")
     assert clip_sampler(faces, sample, longer).indices(2) == [0, 1, 1, 1]
+
+
+def test_a_clip_of_another_length_than_the_models_is_refused_by_itself(faces):
+    spec = InputSpec(clip_len=3, height=8, width=8, sampler="all")
+    with FrameReader() as reader, pytest.raises(MediaError, match="takes clips of 3 frames, and this sample gives 2"):
+        load_clip(faces, next(faces.samples()), spec, reader)
 
 
 def test_a_clip_model_gets_its_samplers_frames(faces):
