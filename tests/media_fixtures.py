@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import struct
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ def write_video(
     return path
 
 
-def with_stills(path: Path) -> Path:
+def write_one_picture(path: Path) -> Path:
     """30 frames that are the same to the last bit."""
     return write_video(path, frames=30, codec="libx264rgb", pix_fmt="rgb24", options={"qp": "0"}, show=lambda index: 7)
 
@@ -223,7 +224,8 @@ def with_avi_count(path: Path, count: int) -> Path:
 
 
 def hang(path: str, *, bounded: bool) -> Sweep:
-    """Never answers, and holds Python's lock meanwhile, as decoders written in C can."""
+    """Never answers, and holds Python's lock meanwhile, as decoders written in C can. Leaves its process id."""
+    Path(path + ".pid").write_text(str(os.getpid()))
     ctypes.PyDLL(None).sleep(3600)
     raise AssertionError
 
@@ -250,8 +252,12 @@ class Slow(OpenCVSweep):
     """Takes its time, and does go on."""
 
     def skip(self, count: int) -> int:
-        time.sleep(0.4)
+        time.sleep(0.22)
         return super().skip(count)
+
+    def read(self) -> Image | None:
+        time.sleep(0.03)
+        return super().read()
 
 
 class Stalling(OpenCVSweep):
@@ -262,13 +268,12 @@ class Stalling(OpenCVSweep):
         return super().skip(count)
 
 
-def loaded_modules(path: str, *, bounded: bool) -> Sweep:
-    """Fails, saying whether torch is in its process."""
-    import sys
+def tell_process(path: str, *, bounded: bool) -> Sweep:
+    """Fails, saying which process it is and whether the caller's modules are in it."""
+    main = sys.modules["__main__"]
+    raise RuntimeError(f"pid {os.getpid()}, torch {'torch' in sys.modules}, main {hasattr(main, 'IN_MAIN')}")
 
-    raise RuntimeError(f"torch loaded: {'torch' in sys.modules}; main: {hasattr(sys.modules['__main__'], 'FLAG')}")
 
-
-HANG, DIE, LEAVE, NOISY, SLOW, STALLING, LOADED = (
-    f"{__name__}:{part.__name__}" for part in (hang, die, leave, noisy, Slow, Stalling, loaded_modules)
+HANG, DIE, LEAVE, NOISY, SLOW, STALLING, TELL = (
+    f"{__name__}:{part.__name__}" for part in (hang, die, leave, noisy, Slow, Stalling, tell_process)
 )

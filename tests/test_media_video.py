@@ -24,8 +24,8 @@ from media_fixtures import (
     turned,
     with_avi_count,
     with_edit_list,
-    with_stills,
     write_changing_size,
+    write_one_picture,
     write_video,
 )
 
@@ -254,7 +254,7 @@ def test_a_video_opencv_cannot_convert_is_refused_and_not_read_as_garbage(tmp_pa
 
 
 def test_a_video_of_one_still_picture_is_read(tmp_path: Path) -> None:
-    path = with_stills(tmp_path / "slide.mp4")
+    path = write_one_picture(tmp_path / "slide.mp4")
 
     batch = read(path, Spread(3))
 
@@ -297,6 +297,15 @@ def test_frames_of_a_range_are_numbered_in_the_whole_video(tmp_path: Path, decod
     assert [index_of(batch.frames[index]) for index in batch.indices] == [105, 115, 125, 135]
 
 
+def test_a_range_of_a_video_that_decord_begins_too_late_is_not_shifted(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.ts", frames=60, options={"g": "10"})
+
+    batch = read(path, start_frame=15, end_frame=20)
+
+    assert [index_of(batch.frames[index]) for index in batch.indices] == [15, 16, 17, 18, 19]
+    assert batch.decoder == "opencv"
+
+
 def test_a_decoder_that_no_table_knows_is_named(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", frames=2)
 
@@ -305,6 +314,7 @@ def test_a_decoder_that_no_table_knows_is_named(tmp_path: Path) -> None:
 
 
 def assert_same_frames(batch: FrameBatch, truth: list[Any], tolerance: int) -> None:
+    assert set(batch.frames) == set(batch.indices)
     for index, frame in batch.frames.items():
         assert frame.shape == truth[index].shape
         difference = int(np.abs(frame.astype(int) - truth[index]).max())

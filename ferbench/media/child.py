@@ -1,11 +1,11 @@
-"""The decode process: what runs at the other end of `ferbench.media.worker`'s pipes. Imports no torch.
+"""The decode process: what runs at the other end of `ferbench.media.process`'s pipes. Imports no torch.
 
 Messages are pickles, on what were the process's stdin and stdout:
 
     parent                                  child
                                             ("ready", None)
     (ReadRequest without chooser, decoder)
-                                            ("alive", None)          while frames go by, at most one a second
+                                            ("alive", None)          at once, and while frames go by
                                             ("choose", num_frames)   perhaps again, with the honest count
     positions, or None: the chooser failed
                                             ("done", FrameBatch), ("failed", exception) or ("refused", None)
@@ -30,7 +30,7 @@ from typing import Any, BinaryIO
 from ferbench.errors import FerbenchError
 from ferbench.media.reading import attempt
 
-_PULSE_SECONDS = 1.0
+_PULSE_SECONDS = 0.25
 _PR_SET_PDEATHSIG = 1
 
 
@@ -88,6 +88,7 @@ def serve(parent: int) -> None:
             request, decoder = link.receive()
         except EOFError:
             return
+        link.send("alive")  # from here on, a death is the decoder's doing
         try:
             batch = attempt(dataclasses.replace(request, choose=link), decoder, tick=link.tick)
         except ChooserFailed:
@@ -99,6 +100,7 @@ def serve(parent: int) -> None:
             link.send("failed", RuntimeError(traceback.format_exc()))
         else:
             link.send("done", batch)
+            del batch  # not held while idle
 
 
 def _take_over_stdio() -> tuple[BinaryIO, BinaryIO]:

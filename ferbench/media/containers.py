@@ -10,11 +10,9 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
-from ferbench.errors import MediaError
-from ferbench.media.sweep import display_name
+from ferbench.media.files import open_media
 
 _MAX_BOXES = 100_000
 """Boxes looked at per level: two days of one-second fragments, but an end to a file made of tiny ones."""
@@ -58,19 +56,8 @@ class Container:
 
 def look(path: str) -> Container:
     """Read the header of a file. Raises MediaError: `missing-file`, `empty-file`, `unreadable`."""
-    name = display_name(path)
-    try:
-        if not Path(path).is_file() and Path(path).exists():
-            raise MediaError(f"{name}: not a file", reason="unreadable")
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size == 0:
-                raise MediaError(f"{name}: the file is empty", reason="empty-file")
-            return _look(file, size)
-    except FileNotFoundError as error:
-        raise MediaError(f"{name}: no such file", reason="missing-file") from error
-    except OSError as error:
-        raise MediaError(f"{name}: cannot be read ({error.strerror})", reason="unreadable") from error
+    with open_media(path) as file:
+        return _look(file, os.fstat(file.fileno()).st_size)
 
 
 def _look(file: BinaryIO, size: int) -> Container:
@@ -111,11 +98,10 @@ class _Box:
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[_Box]:
-    """The boxes of an mp4 between two offsets; `end` of a box may lie beyond the file."""
+    """The boxes of an mp4 between two offsets; the end of the last may lie beyond."""
     for _ in range(_MAX_BOXES):
-        file.seek(start)
-        header = file.read(16)
-        if start + 8 > end or len(header) < 8:
+        header = _read(file, start, 16) if start + 8 <= end else b""
+        if len(header) < 8:
             return
         size, kind = struct.unpack(">I4s", header[:8])
         payload = start + 8
@@ -131,37 +117,42 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[_Box]:
 
 def _look_mp4(file: BinaryIO, size: int) -> Container:
     top = list(_boxes(file, 0, size))
-    cut_short = any(box.end > size for box in top)
+    cut_short = any(box.end > size for box in top if box.kind in (b"mdat", b"moov", b"moof"))
     moov = next((box for box in top if box.kind == b"moov"), None)
-    if moov is None:
+    if moov is None or moov.end > size:
         return Container("mp4", cut_short=cut_short, has_index=False)
-    inside = list(_boxes(file, moov.start, min(moov.end, size)))
-    counts = [_track_frames(file, box) for box in inside if box.kind == b"trak"]
-    videos = [count for count in counts if count is not None]
+    inside = list(_boxes(file, moov.start, moov.end))
+    tracks = [box for box in inside if box.kind == b"trak"]
+    videos = [_num_samples(file, box) for box in tracks if _is_video(file, box)]
     # A fragmented file keeps its counts in the fragments; with several video tracks it is open which one is meant.
     is_plain = len(videos) == 1 and not any(box.kind == b"mvex" for box in inside)
     return Container(
-        "mp4", num_frames=videos[0] if is_plain else None, has_video=bool(videos) if counts else None,
+        "mp4", num_frames=videos[0] if is_plain else None, has_video=bool(videos) if tracks else None,
         cut_short=cut_short,
     )  # fmt: skip
 
 
-def _track_frames(file: BinaryIO, track: _Box) -> int | None:
-    """Samples of a track, or None when it is not a video track."""
-    media = _child(file, track, b"mdia")
-    handler = media and _child(file, media, b"hdlr")
-    if handler is None or _read(file, handler.start + 8, 4) != b"vide":
-        return None
-    box = media
-    for kind in (b"minf", b"stbl"):
-        box = box and _child(file, box, kind)
-    table = box and (_child(file, box, b"stsz") or _child(file, box, b"stz2"))
-    count = _read(file, table.start + 8, 4) if table else b""
-    return int(struct.unpack(">I", count)[0]) if len(count) == 4 else 0
+def _is_video(file: BinaryIO, track: _Box) -> bool:
+    handler = _descendant(file, track, b"mdia", b"hdlr")
+    return handler is not None and _read(file, handler.start + 8, 4) == b"vide"
 
 
-def _child(file: BinaryIO, parent: _Box, kind: bytes) -> _Box | None:
-    return next((box for box in _boxes(file, parent.start, parent.end) if box.kind == kind), None)
+def _num_samples(file: BinaryIO, track: _Box) -> int | None:
+    tables = [_descendant(file, track, b"mdia", b"minf", b"stbl", kind) for kind in (b"stsz", b"stz2")]
+    for table in filter(None, tables):
+        count = _read(file, table.start + 8, 4)
+        if len(count) == 4:
+            return int.from_bytes(count, "big")
+    return None
+
+
+def _descendant(file: BinaryIO, parent: _Box, *kinds: bytes) -> _Box | None:
+    box: _Box | None = parent
+    for kind in kinds:
+        if box is not None:
+            inside = _boxes(file, box.start, min(box.end, parent.end))
+            box = next((child for child in inside if child.kind == kind), None)
+    return box
 
 
 def _read(file: BinaryIO, offset: int, length: int) -> bytes:
@@ -170,7 +161,7 @@ def _read(file: BinaryIO, offset: int, length: int) -> bytes:
 
 
 def _look_avi(file: BinaryIO, size: int) -> Container:
-    cut_short = struct.unpack("<I", _read(file, 4, 4))[0] + 8 > size
+    cut_short = int.from_bytes(_read(file, 4, 4), "little") + 8 > size
     videos: list[int] = []
     # RIFF AVI > LIST hdrl > LIST strl > strh: walked flat, stepping into lists, until the frames begin.
     offset = 12
@@ -181,7 +172,7 @@ def _look_avi(file: BinaryIO, size: int) -> Container:
         kind, length = struct.unpack("<4sI", header[:8])
         if kind == b"strh" and header[8:12] == b"vids":
             # fccType .. dwStart are 32 bytes, then dwLength.
-            videos += [count for (count,) in struct.iter_unpack("<I", _read(file, offset + 8 + 32, 4))]
+            videos.append(int.from_bytes(_read(file, offset + 8 + 32, 4), "little"))
         offset += 12 if kind == b"LIST" else 8 + length + length % 2
     # A recorder that never finished leaves the count 0.
     count = videos[0] if len(videos) == 1 and videos[0] else None

@@ -27,9 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferbench.media.containers import look
-from ferbench.media.sweep import DecodeFailure, native_path
+from ferbench.media.files import native_path
+from ferbench.media.sweep import DecodeFailure
 
-_STRIDE = 64
+_STRIDE = 32
 """Frames passed over between two calls of `next`. decord loops for ever when it skips 128 frames beyond the end."""
 
 _RAISE_ON_REPEAT = "0.00000001"
@@ -45,7 +46,7 @@ class DecordSweep:
     def __init__(self, path: str, *, bounded: bool) -> None:
         decord = _import_decord()
         self._path = path
-        self._repeats_error = decord._ffi.base.DECORDLimitReachedError
+        self._repeats_error = decord.DECORDLimitReachedError
         decord.logging.set_level(decord.logging.QUIET)
         try:
             with native_path(path) as native:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferbench.media.containers import look
-from ferbench.media.sweep import DecodeFailure, native_path
+from ferbench.media.files import native_path
+from ferbench.media.sweep import DecodeFailure
 
 
 class OpenCVSweep:

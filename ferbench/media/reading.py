@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ferbench.errors import MediaError, UsageError
 from ferbench.media.containers import Container, look
+from ferbench.media.files import display_name
 from ferbench.media.kinds import frame_files
-from ferbench.media.sweep import DecodeFailure, display_name
+from ferbench.media.sweep import DecodeFailure
 from ferbench.media.video import FrameChooser, Span, choose_frames, read_video
 
 STILLS = "stills"
@@ -161,7 +162,7 @@ def _raise_if_hopeless(path: str, container: Container) -> None:
     """MediaError where the header shows that no decoder can succeed."""
     name = display_name(path)
     if not container.has_index:
-        raise MediaError(f"{name}: cut short, its index (the moov box) is missing", reason="truncated")
+        raise MediaError(f"{name}: cut short, its index (the moov box) is not there", reason="truncated")
     if container.has_video is False:
         raise _not_a_video(path, "a file without a video track")
     if container.num_frames == 0:

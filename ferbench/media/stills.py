@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 from typing import BinaryIO
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ferbench.errors import MediaError
-from ferbench.media.sweep import display_name
+from ferbench.media.files import display_name, open_media
 
 MAX_PIXELS = 2**28
 """Largest image read, 268 megapixels (800 MB as RGB): above any camera, below what a small file made to exhaust memory
@@ -36,16 +35,9 @@ def read_still(path: Path) -> NDArray[np.uint8]:
     Raises MediaError: `missing-file`, `empty-file`, `unreadable` (permission, device), `not-an-image`, `truncated`
     (also damaged in the middle), `too-large` (over MAX_PIXELS), `unsupported` (32-bit grey with other values).
     """
-    name = display_name(str(path))
-    try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise MediaError(f"{name}: the file is empty", reason="empty-file")
-            return _pixels(_opened(file, name), name)
-    except FileNotFoundError as error:
-        raise MediaError(f"{name}: no such file", reason="missing-file") from error
-    except OSError as error:
-        raise MediaError(f"{name}: cannot be read ({error.strerror or error})", reason="unreadable") from error
+    name = display_name(path)
+    with open_media(path) as file:
+        return _pixels(_opened(file, name), name)
 
 
 def _opened(file: BinaryIO, name: str) -> Image.Image:

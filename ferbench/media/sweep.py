@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -65,20 +64,3 @@ def decoder_failures(path: str) -> Iterator[None]:
     except Exception as error:
         text = " ".join(str(error).replace(path, "").split())
         raise DecodeFailure(f"{type(error).__name__}: {text}" if text else type(error).__name__) from error
-
-
-@contextmanager
-def native_path(path: str) -> Iterator[str]:
-    """The path as a C library can open it: a name that is not valid UTF-8 through a file descriptor."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        with open(path, "rb") as file:
-            yield f"/dev/fd/{file.fileno()}"
-    else:
-        yield path
-
-
-def display_name(path: str) -> str:
-    """A path's last part for messages: always valid UTF-8, never the folders, which differ between machines."""
-    return Path(path).name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -27,7 +27,7 @@ DECODERS: dict[str, OpenSweep] = {
 }
 """Decoders by name. Another one is another row, or "package.module:function" where a decoder is named."""
 
-_BLOCK = 64
+_BLOCK = 32
 """Frames between two signs of life."""
 
 
@@ -175,6 +175,7 @@ class _Reader:
                     return position, True
                 self.frames[index] = image
                 position += 1
+                self._tick()
             if stop is not None:
                 position += self._skip(sweep, stop - position)
                 if position < stop:

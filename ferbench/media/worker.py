@@ -8,40 +8,20 @@ inside the daemonic worker processes of a torch DataLoader.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import os
-import pickle
 import queue
-import subprocess
-import sys
-import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import IO, Any
+from typing import Any
 
-from ferbench.errors import FerbenchError
-from ferbench.media.child import Elsewhere
+from ferbench.media.process import DecodeProcess
 from ferbench.media.reading import FrameBatch, ReadRequest, read_with
-from ferbench.media.sweep import DecodeFailure
 
 DEADLINE_SECONDS = 60.0
-"""How long a decoder may go without passing a single block of frames. Not the time for a whole video: a film may take
-as long as it takes while frames keep coming, and a hang is found equally soon in it."""
-
-_STARTUP_SECONDS = 120.0
-"""For starting Python and importing numpy on a cold, busy network disk."""
-
-_BOOT = "import sys; sys.path[:] = {path!r}; from ferbench.media.child import serve; serve({parent})"
-
-_ENVIRONMENT = {
-    # OpenCV would take 4096 packets of sound in a row for the end of the video.
-    "OPENCV_FFMPEG_READ_ATTEMPTS": str(2**31 - 1),
-    # Workers are the parallelism.
-    "OPENCV_FOR_THREADS_NUM": "1",
-}
+"""How long a decoder may go without passing a few frames, and one second more for every 10 MB of the file, which decord
+reads through before its first. Not the time for a whole video: a film may take as long as it takes while frames keep
+coming, and a hang in it is found as soon as in a clip."""
 
 _Job = tuple["Future[FrameBatch]", ReadRequest]
 
@@ -115,10 +95,10 @@ class _Crew:
     def __init__(self, size: int, deadline_seconds: float) -> None:
         self.pid = os.getpid()
         self.jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._children = [_Child(deadline_seconds) for _ in range(size)]
-        for child in self._children:
+        self._processes = [DecodeProcess(deadline_seconds) for _ in range(size)]
+        for process in self._processes:
             # The threads own the processes: Linux ends a process that is bound to its parent with the starting thread.
-            threading.Thread(target=_work, args=(self.jobs, child), name="ferbench-reader", daemon=True).start()
+            threading.Thread(target=_work, args=(self.jobs, process), name="ferbench-reader", daemon=True).start()
 
     def dismiss(self) -> None:
         """Cancel what waits, kill what runs. In a forked copy of this process there is nothing to do."""
@@ -131,160 +111,19 @@ class _Crew:
                 break
             if job is not None:
                 job[0].cancel()
-        for child in self._children:
-            child.close()
+        for process in self._processes:
+            process.close()
             self.jobs.put(None)
 
 
-def _work(jobs: queue.SimpleQueue[_Job | None], child: _Child) -> None:
+def _work(jobs: queue.SimpleQueue[_Job | None], process: DecodeProcess) -> None:
     while (job := jobs.get()) is not None:
         future, request = job
         if future.set_running_or_notify_cancel():
             try:
-                future.set_result(read_with(request, child.attempt))
+                future.set_result(read_with(request, process.attempt))
             except BaseException as error:
                 future.set_exception(error)
         # Not held while waiting for the next job: the frames are the caller's.
         del job, future, request
-    child.release()
-
-
-class _Child:
-    """One decode process after another, seen from the thread that owns them."""
-
-    def __init__(self, deadline_seconds: float) -> None:
-        self._deadline_seconds = deadline_seconds
-        self._process: subprocess.Popen[bytes] | None = None
-        self._timed_out = False
-        self._is_closed = False
-        self._lock = threading.Lock()
-
-    def attempt(self, request: ReadRequest, decoder: str) -> FrameBatch:
-        """`ferbench.media.reading.attempt` over there. Raises what it raises, DecodeFailure for a hang or a death."""
-        process = self._running()
-        self._timed_out = False
-        try:
-            return self._converse(process, request, decoder)
-        except _Gone:
-            process.kill()
-            code = process.wait()
-            if self._is_closed:
-                raise RuntimeError("the FrameReader was closed while it read this") from None
-            if self._timed_out:
-                message = f"{decoder} did not answer within {self._deadline_seconds:g} s and was killed"
-                raise DecodeFailure(message, reason="decode-timeout") from None
-            how = f"died with signal {-code}" if code < 0 else f"ended with exit code {code}"
-            raise DecodeFailure(f"{decoder}'s process {how}", reason="decoder-died") from None
-        finally:
-            if self._timed_out:
-                process.wait()  # perhaps its answer came at the last moment; the next attempt gets a new process
-
-    def close(self) -> None:
-        """Kill the process for good. Called from any thread."""
-        with self._lock:
-            self._is_closed = True
-            if self._process is not None:
-                self._process.kill()
-
-    def release(self) -> None:
-        """Free what is left of the last process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                with contextlib.suppress(OSError):  # what was not sent when it died
-                    assert pipe is not None
-                    pipe.close()
-
-    def _converse(self, process: subprocess.Popen[bytes], request: ReadRequest, decoder: str) -> FrameBatch:
-        refusal: BaseException | None = None
-        self._send(process, (dataclasses.replace(request, choose=Elsewhere()), decoder))
-        while True:
-            kind, value = self._receive(process, self._deadline_seconds)
-            if kind == "done":
-                assert isinstance(value, FrameBatch)
-                return value
-            if kind == "failed":
-                raise value
-            if kind == "refused":
-                assert refusal is not None
-                raise refusal
-            if kind == "choose":
-                positions = None
-                try:
-                    positions = tuple(int(position) for position in request.choose.indices(value))
-                except BaseException as error:
-                    refusal = error
-                self._send(process, positions)
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        """The process, a new one when the last has ended."""
-        if self._process is not None and self._process.poll() is None:
-            return self._process
-        self.release()
-        with tempfile.TemporaryFile() as complaints:
-            with self._lock:
-                if self._is_closed:
-                    raise RuntimeError("the FrameReader was closed")
-                self._process = process = _start(complaints)
-            try:
-                self._receive(process, _STARTUP_SECONDS)
-            except _Gone:
-                process.kill()
-                process.wait()
-                complaints.seek(0)
-                lines = complaints.read().decode(errors="replace").split("\n")
-                said = [line for line in lines if line.strip()] or ["no answer"]
-                raise FerbenchError(f"the decode process does not start: {said[-1]}", reason="decoder-start") from None
-        return process
-
-    def _send(self, process: subprocess.Popen[bytes], message: object) -> None:
-        assert process.stdin is not None
-        with self._deadline(process, self._deadline_seconds):
-            pickle.dump(message, process.stdin, protocol=5)
-            process.stdin.flush()
-
-    def _receive(self, process: subprocess.Popen[bytes], seconds: float) -> tuple[str, Any]:
-        assert process.stdout is not None
-        with self._deadline(process, seconds):
-            kind, value = pickle.load(process.stdout)
-            return kind, value
-
-    @contextlib.contextmanager
-    def _deadline(self, process: subprocess.Popen[bytes], seconds: float) -> Iterator[None]:
-        """Kill the process when the block takes too long, which ends the block. Raises _Gone when it has ended."""
-
-        def expire() -> None:
-            self._timed_out = True
-            process.kill()
-
-        timer = threading.Timer(seconds, expire)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        except (EOFError, OSError, pickle.UnpicklingError) as error:
-            raise _Gone from error
-        except MemoryError:
-            process.kill()  # it is in the middle of a message
-            process.wait()
-            raise
-        finally:
-            timer.cancel()
-            timer.join()
-
-
-class _Gone(Exception):
-    """The process has ended, or was killed."""
-
-
-def _start(complaints: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start Python with this process's import path; `complaints` gets what it says until it is ready."""
-    boot = _BOOT.format(path=sys.path, parent=os.getpid())
-    return subprocess.Popen(
-        [sys.executable, "-c", boot],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=complaints,
-        env={**os.environ, **_ENVIRONMENT},
-    )
+    process.release()
