@@ -14,33 +14,45 @@ from pathlib import Path, PurePosixPath
 from ferbench.cards import read_card
 from ferbench.dialects import read_any_manifest
 from ferbench.errors import DataError, UsageError
-from ferbench.labels import LabelSet
+from ferbench.labels import ALIASES, LabelSet, canonical_name
 from ferbench.manifest import Manifest, manifest_of
-from ferbench.media import find_media, media_of
+from ferbench.media import FoundMedia, find_media, frame_files, media_of
 
 BUNDLED = "bundled:"
 MANIFEST_SUFFIXES = (".parquet", ".csv")
 LABELS_FROM = ("none", "folder")
+NUMBERED = ("auto", "frames", "stills")
+"""What a folder of numbered images is: the frames of one clip, or stills. `auto` takes it for frames unless the folder is
+named after an expression: `happy/0001.jpg` is a picture of a happy face, `clip_17/0001.jpg` a frame."""
 
 
 def open_source(
-    *sources: str, root: Path | None = None, labels_from: str = "none", exclude: Sequence[Path] = ()
+    *sources: str,
+    root: Path | None = None,
+    labels_from: str = "none",
+    numbered: str = "auto",
+    exclude: Sequence[Path] = (),
 ) -> Manifest:
     """The samples of one manifest, or of any number of folders, videos and images, in a stable order.
 
-    `labels_from="folder"` takes the first folder below a source as the class name of a sample. `exclude` are folders that
-    are not looked into: where outputs go. The root is the source's own folder, or what several sources have in common.
+    `labels_from="folder"` takes the first folder below a source as the class name of a sample. `numbered` says what a
+    folder of numbered images is (`NUMBERED`). `exclude` are folders that are not looked into: where outputs go. The root
+    is the source's own folder, or what several sources have in common.
     Raises DataError with reason `no-media` for a source without media, UsageError for a path that does not exist.
     """
-    if labels_from not in LABELS_FROM:
-        raise UsageError(f"labels can come from {' or '.join(LABELS_FROM)}, not {labels_from!r}")
+    for what, value, known in (
+        ("labels come from", labels_from, LABELS_FROM),
+        ("numbered images are", numbered, NUMBERED),
+    ):
+        if value not in known:
+            raise UsageError(f"{what} {' or '.join(known)}, not {value!r}")
     manifests = [source for source in sources if source.startswith(BUNDLED) or Path(source).suffix in MANIFEST_SUFFIXES]
     if manifests and len(sources) > 1:
         raise UsageError(f"{manifests[0]}: a manifest stands alone; it cannot be joined with other sources")
     if manifests:
         return _listed(manifests[0], root)
     shut = [path.absolute() for path in exclude]
-    items = {item.place: item for source in sources for item in _look(Path(source), labels_from, shut)}
+    items = {item.place: item for source in sources for item in _look(Path(source), labels_from, numbered, shut)}
     return _manifest_of_items(sorted(items.values(), key=lambda item: item.place.parts), _base(sources, items))
 
 
@@ -65,7 +77,7 @@ class _Item:
     class_name: str | None
 
 
-def _look(source: Path, labels_from: str, exclude: Sequence[Path]) -> list[_Item]:
+def _look(source: Path, labels_from: str, numbered: str, exclude: Sequence[Path]) -> list[_Item]:
     """Everything at or below one source."""
     place = source.absolute()
     if not place.exists():
@@ -79,12 +91,30 @@ def _look(source: Path, labels_from: str, exclude: Sequence[Path]) -> list[_Item
         return [_Item(place, media, None, _class_name(PurePosixPath(place.name), labels_from))]
     items = [
         _Item(place / found.path, found.media, found.error, _class_name(PurePosixPath(found.path), labels_from))
-        for found in find_media(place)
+        for found in _told_apart(find_media(place), place, numbered)
         if not any((place / found.path).is_relative_to(folder) for folder in exclude)
     ]
     if not items:
         raise DataError(f"{source}: no video, image or frame folder below it", reason="no-media")
     return items
+
+
+def _told_apart(found: Sequence[FoundMedia], place: Path, numbered: str) -> list[FoundMedia]:
+    """Frame folders that are folders of stills replaced by their images."""
+    result = []
+    for item in found:
+        if item.media != "frames" or item.error or numbered == "frames":
+            result.append(item)
+        elif numbered == "stills" or _is_class_folder((place / item.path).name):
+            names = [file.relative_to(place).as_posix() for file in frame_files(place / item.path)]
+            result += [FoundMedia(name, "image") for name in names]
+        else:
+            result.append(item)
+    return result
+
+
+def _is_class_folder(name: str) -> bool:
+    return canonical_name(name) in ALIASES
 
 
 def _class_name(relative: PurePosixPath, labels_from: str) -> str | None:

@@ -404,6 +404,23 @@ def test_a_folder_of_frames_is_one_sample_named_after_itself(tmp_path, monkeypat
         assert (sample.sample_id, sample.path, sample.media) == ("clip.v2", "clip.v2", "frames")
 
 
+def test_numbered_pictures_in_a_class_folder_are_stills_and_elsewhere_frames(tmp_path):
+    for name in ("happy/0001.jpg", "happy/0002.jpg", "Sadness/clip_7/0001.jpg", "Sadness/clip_7/0002.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(FACES / "pyfeat__single_face.jpg", tmp_path / name)
+
+    def found(**how):
+        return [(sample.sample_id, sample.media) for sample in open_source(str(tmp_path), **how).samples()]
+
+    stills = [("Sadness/clip_7/0001", "image"), ("Sadness/clip_7/0002", "image")]
+    happy = [("happy/0001", "image"), ("happy/0002", "image")]
+    assert found() == [("Sadness/clip_7", "frames"), *happy]
+    assert found(numbered="stills") == [*stills, *happy]
+    assert found(numbered="frames") == [("Sadness/clip_7", "frames"), ("happy", "frames")]
+    with pytest.raises(UsageError, match="numbered images are auto or frames or stills, not 'pictures'"):
+        found(numbered="pictures")
+
+
 def test_a_manifest_stands_alone(clips, tmp_path):
     with pytest.raises(UsageError, match="a manifest stands alone"):
         open_source("bundled:demo", str(clips))

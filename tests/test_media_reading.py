@@ -279,6 +279,23 @@ def test_folders_without_frames_say_so(tmp_path: Path) -> None:
     assert reason_of(tmp_path / "gone", "frames")[0] == "missing-file"
 
 
+@pytest.mark.parametrize("media", ["video", "frames"])
+def test_more_frames_than_memory_allows_are_refused_with_the_way_out(
+    tmp_path: Path, media: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{number:05d}.png" for number in range(8)]
+    path = write_frames(tmp_path / "f", names) if media == "frames" else write_video(tmp_path / "v.mp4", frames=8)
+    size = picture(0).nbytes
+    monkeypatch.setattr("ferbench.media.video.MAX_BYTES", 8 * size)
+    assert len(read(path, media).frames) == 8
+    monkeypatch.setattr("ferbench.media.video.MAX_BYTES", 8 * size - 1)
+    assert len(read(path, media, Fixed((0, 0, 1, 1, 2, 3, 4, 5))).frames) == 6  # a frame counts once
+    reason, message = reason_of(path, media)
+    assert reason == "too-large"
+    assert "8 frames of" in message
+    assert "sample fewer, or cut the video into ranges" in message
+
+
 def test_a_batch_is_shown_by_its_shapes(tmp_path: Path) -> None:
     batch = read(write_video(tmp_path / "clip.mp4", frames=3), "video", Fixed((0, 2, 2)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ class SourceOptions:
 
     labels: str = "none"
     """`folder`: the first folder below the source is the class name."""
+    numbered: str = "auto"
+    """What a folder of numbered images is: `frames` of one clip, `stills`, or `auto`, by its name."""
 
 
 @click.command("align", short_help="Detect, select and align faces.")
@@ -26,6 +29,9 @@ class SourceOptions:
 @output_option("Folder for the faces.")
 @root_option
 @click.option("--labels", metavar="none|folder", help="folder: the first folder below SOURCE names the class. [none]")
+@click.option(
+    "--numbered", metavar="WHAT", help="Folders of numbered images are frames, stills, or auto: by name. [auto]"
+)
 @click.option("--detector", metavar="mtcnn|facenet", help="facenet runs facenet-pytorch's own class. [mtcnn]")
 @click.option("--min-face", type=int, help="Smallest face looked for, in pixels. [20]")
 @click.option("--min-score", type=float, help="Least score of a face that may be selected. [0.9]")
@@ -69,7 +75,11 @@ def command(
         raise UsageError("say what to align: ferbench align SOURCE -o FOLDER, or run `ferbench init` here first")
     others = [settings.stage_output(stage, name) for stage, name in (("make-splits", "splits"), ("evaluate", "runs"))]
     samples = open_source(
-        *where, root=root, labels_from=reading.labels, exclude=[path for path in (settings.output, *others) if path]
+        *where,
+        root=root,
+        labels_from=reading.labels,
+        numbered=reading.numbered,
+        exclude=[path for path in (settings.output, *others) if path],
     )
     if settings.output is None:
         raise UsageError("say where the faces go: -o FOLDER")
@@ -94,11 +104,16 @@ def _workspace_source(workspace: Workspace | None) -> tuple[str, ...]:
     return (source if source.startswith("bundled:") else str(workspace.path(source)),)
 
 
+def _listed(media: Mapping[str, int]) -> str:
+    """`12 video, 3 frames`: a folder of stills taken for frames shows here."""
+    return ", ".join(f"{count} {name}" for name, count in media.items())
+
+
 def _print_plan(plan: dict[str, Any]) -> None:
     from ferbench.rendering.terminal import print_tables, summary_table
 
     rows = {
-        "samples": f"{plan['samples']} ({', '.join(f'{count} {media}' for media, count in plan['media'].items())})",
+        "samples": f"{plan['samples']} ({_listed(plan['media'])})",
         "to do": f"{plan['to_do']}, of which {plan['to_retry']} failed before",
         "already done": str(plan["already_done"]),
         "recipe": plan["recipe_id"],
@@ -114,7 +129,7 @@ def print_result(result: Any) -> None:
 
     failed = ", ".join(f"{count} {reason}" for reason, count in result.failed.items())
     rows = {
-        "samples": str(result.samples),
+        "samples": f"{result.samples} ({_listed(result.media)})",
         "aligned now": f"{result.done} in {result.seconds:.1f} s",
         "from before": str(result.skipped),
         "failed": f"{result.num_failed}{f' ({failed})' if failed else ''}",

@@ -52,6 +52,8 @@ class AlignResult:
 
     out: Path
     samples: int
+    media: Mapping[str, int]
+    """Samples by what they are: video, frames, image."""
     done: int
     """Succeeded in this run."""
     skipped: int
@@ -72,6 +74,7 @@ class AlignResult:
         """Plain values for `--json`."""
         return {
             "samples": self.samples,
+            "media": dict(self.media),
             "done": self.done,
             "skipped": self.skipped,
             "failed": dict(self.failed),
@@ -194,6 +197,7 @@ def _result(out: Path, plan: AlignPlan, outcomes: list[Outcome], started: float)
     return AlignResult(
         out=out,
         samples=len(manifest),
+        media=dict(sorted(Counter(plan.source.column("media")).items())),
         done=sum(outcome.status == "ok" for outcome in outcomes),
         skipped=len(plan.source) - len(plan.todo),
         failed=dict(sorted(Counter(error.partition(":")[0] for error in errors).items())),

@@ -30,6 +30,7 @@ source = {source}
 [align]
 output = "faces"
 # labels = "none"           # folder: the first folder below the source is the class name
+# numbered = "auto"         # a folder of numbered images is: frames of one clip, stills, auto (by the folder's name)
 # detector = "mtcnn"        # facenet: facenet-pytorch's own class, for reference
 # min-face = 20             # pixels
 # min-score = 0.9

@@ -14,7 +14,7 @@ from ferbench.media.containers import Container, look
 from ferbench.media.files import display_name
 from ferbench.media.kinds import frame_files
 from ferbench.media.sweep import DecodeFailure
-from ferbench.media.video import FrameChooser, Span, choose_frames, read_video
+from ferbench.media.video import FrameChooser, Span, assert_fits, choose_frames, read_video
 
 STILLS = "stills"
 """The decoder of images and frame folders."""
@@ -132,6 +132,7 @@ def _read_stills(request: ReadRequest, tick: Callable[[], None]) -> FrameBatch:
             if request.media == "image":
                 raise
             raise MediaError(f"{display_name(request.path)}/{error.message}", reason=error.reason) from error
+        assert_fits(len(set(indices)), frames[index])
         tick()
     return FrameBatch(indices, frames, num_frames, STILLS, tuple(_cut_note(span, len(files))))
 

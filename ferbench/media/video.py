@@ -30,6 +30,10 @@ DECODERS: dict[str, OpenSweep] = {
 _BLOCK = 32
 """Frames between two signs of life."""
 
+MAX_BYTES = 4 * 2**30
+"""Most memory that the chosen frames of one sample may take: 690 frames of 1920x1080, 4,660 of 640x480. They are held
+together, here and in the process that asked for them."""
+
 
 class FrameChooser(Protocol):
     """Chooses frames; a `ferbench.sampling.Sampler` is one.
@@ -133,6 +137,17 @@ def choose_frames(choose: FrameChooser, num_frames: int, start: int) -> tuple[in
     return tuple(start + position for position in positions)
 
 
+def assert_fits(num_frames: int, image: NDArray[np.uint8]) -> None:
+    """MediaError when that many frames like this one would take more than MAX_BYTES."""
+    if num_frames * image.nbytes > MAX_BYTES:
+        height, width = image.shape[:2]
+        raise MediaError(
+            f"{num_frames} frames of {width}x{height} do not fit in the {MAX_BYTES / 2**30:g} GiB of one sample: "
+            "sample fewer, or cut the video into ranges (start_frame, end_frame)",
+            reason="too-large",
+        )
+
+
 def _expected(estimate: int | None, span: Span) -> int:
     """Frames to choose from in the first pass; 0 when there is nothing to go by. A range is taken at its word."""
     if estimate is None:
@@ -168,11 +183,13 @@ class _Reader:
         """Keep the wanted frames; go on to `stop`. Returns the frames passed and whether the end was reached."""
         with decoder_failures(self._path):
             position = 0
-            for index in sorted(set(wanted)):
+            wanted = sorted(set(wanted))
+            for index in wanted:
                 position += self._skip(sweep, index - position)
                 image = sweep.read() if position == index else None
                 if image is None:
                     return position, True
+                assert_fits(len(wanted), image)
                 self.frames[index] = image
                 position += 1
                 self._tick()
