@@ -56,9 +56,9 @@ def clip_sampler(manifest: Manifest, sample: Sample, spec: InputSpec) -> Sampler
 def prepare_frames(frames: Sequence[NDArray[np.uint8]], spec: InputSpec) -> NDArray[np.float32]:
     """RGB frames (H, W, 3) uint8 of any size to (T, C, height, width) float32: channels, resize, /255, mean, std."""
     pixels = np.stack([_resized(_channels(frame, spec), spec) for frame in frames])
-    values = pixels.astype(np.float32) / np.float32(255)
-    values = (values - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
-    return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+    mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
+    values = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32)
 
 
 def _channels(frame: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:

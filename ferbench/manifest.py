@@ -209,11 +209,13 @@ def unsafe_path_rule(path: str) -> str | None:
     """Why a manifest path is refused, or None: paths are relative POSIX paths that stay below their root."""
     if not path:
         return "is empty"
-    if "\\" in path or "\0" in path:
-        return "has a backslash or a NUL; paths are POSIX"
-    if path.startswith("/") or path[1:2] == ":":
+    if "\0" in path:
+        return "has a NUL character"
+    # Backslashes count as separators too: on Windows they are, elsewhere they are a rare part of a name.
+    posix = path.replace("\\", "/")
+    if posix.startswith("/") or (posix[:1].isalpha() and posix[1:3] == ":/"):
         return "is absolute; paths are relative to the manifest's root"
-    if ".." in path.split("/"):
+    if ".." in posix.split("/"):
         return "leaves the root with '..'"
     return None
 
@@ -232,7 +234,7 @@ def _check(manifest: Manifest) -> None:
         )
     paths = table.column("path")
     # One vectorised look for anything suspicious; the exact rule is then worked out for the first offender only.
-    suspicious = pc.match_substring_regex(paths, r"(^/)|(^.:)|(\\)|(\x00)|((^|/)\.\.(/|$))|(^$)")
+    suspicious = pc.match_substring_regex(paths, r"(^[/\\])|(^[A-Za-z]:[/\\])|(\x00)|((^|[/\\])\.\.([/\\]|$))|(^$)")
     if pc.any(suspicious).as_py():
         index = pc.index(suspicious, True).as_py()
         path = paths[index].as_py()

@@ -39,7 +39,9 @@ def write_atomically(path: Path, write: Callable[[Path], Any], *, staging: Path 
     must be on the same file system; by default beside `path`.
     Raises StorageError when the disk is full or the place cannot be written.
     """
-    temporary = (staging or path.parent) / f"{TEMPORARY_PREFIX}{path.name}"
+    # Named after the whole path: two files of the same name may be written at once, and any name fits.
+    digest = hashlib.sha256(os.path.abspath(path).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    temporary = (staging or path.parent) / f"{TEMPORARY_PREFIX}{digest}"
     with storage_errors(path, "writing"):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.parent.mkdir(parents=True, exist_ok=True)

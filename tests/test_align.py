@@ -2,7 +2,6 @@
 
 import filecmp
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -18,7 +17,7 @@ import pytest
 from conftest import DEMO_MEDIA, FACES, REPOSITORY
 
 from ferbench.errors import ManifestError, UsageError
-from ferbench.jobs.align_store import crops_path
+from ferbench.jobs.align.paths import crops_path
 from ferbench.manifest import read_manifest
 from ferbench.sources import open_source, sample_ids
 
@@ -431,16 +430,21 @@ def test_a_manifest_stands_alone(clips, tmp_path):
     [
         ("happy/1", "video", "happy/1"),
         ("happy/1", "image", "happy/1.jpg"),
+        ("müde 日/1", "video", "müde 日/1"),
         ("../x", "video", "%2E./x"),
         (".hidden", "video", "%2Ehidden"),
+        (".ferbench", "video", "%2Eferbench"),
         ("manifest.parquet", "video", "%6Danifest.parquet"),
         ("contact_sheet", "image", "%63ontact_sheet.jpg"),
-        ("a:b*c", "video", "a%3Ab%2Ac"),
+        ("a:b*c\\d%", "video", "a%3Ab%2Ac%5Cd%25"),
+        ("é\nkeep", "image", "é%0Akeep.jpg"),
         ("a//b", "video", "a/%/b"),
+        ("x" * 201, "image", "x" * 183 + "~" + hashlib.sha256(b"x" * 201).hexdigest()[:16] + ".jpg"),
     ],
 )
 def test_crops_never_leave_the_output_folder_nor_replace_its_tables(sample_id, media, expected):
     assert crops_path(sample_id, media, "jpg") == expected
+    assert max(len(part.encode()) for part in expected.split("/")) < 255
 
 
 def test_one_samples_crops_may_not_lie_inside_anothers(clips, tmp_path, ferbench):
@@ -496,7 +500,7 @@ def test_a_csv_mistake_names_file_line_and_rule(text, message, tmp_path):
 
 
 def test_the_journal_line_of_an_outcome_keeps_every_bit():
-    from ferbench.jobs.align_sample import CropRow, Outcome
+    from ferbench.jobs.align.outcome import CropRow, Outcome
 
     row = CropRow(
         1,
@@ -507,6 +511,184 @@ def test_the_journal_line_of_an_outcome_keeps_every_bit():
         tuple(np.float32(0.1).item() for _ in range(10)),
         (0.1,) * 6,
     )
-    outcome = Outcome("é/1", "ok", source_frames=3, rows=(row,), notes="a; b")
+    outcome = Outcome("é/1", "ok", "é/1.mp4", "é/1", source_start=3, source_frames=3, rows=(row,), notes="a;\tb\n")
     assert Outcome.from_line(outcome.as_line()) == outcome
-    assert json.loads(outcome.as_line())["sample_id"] == "é/1"
+    assert Outcome.from_line(outcome.as_line(), with_rows=False) == outcome.without_rows()
+    assert outcome.as_line().count("\n") == outcome.as_line().count("\t") == 1
+
+
+# --- what earlier runs and other people left in the output folder --------------------------------------------------------
+
+
+def run_align(ferbench, *arguments):
+    ran = ferbench("align", *arguments, "--json", "--max-failures", "9", *FAST)
+    assert ran.code == 0, ran.err
+    return ran.json
+
+
+def test_samples_of_the_same_file_name_never_meet(tmp_path, ferbench):
+    """Workers write side by side; every crop must be its own sample's."""
+    for number in range(24):
+        picture = cv2.imread(str(FACES / "pyfeat__single_face.jpg"))
+        (tmp_path / "src" / f"s{number:02d}").mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "src" / f"s{number:02d}" / "face.png"), cv2.add(picture, (number, 0, 0, 0)))
+    for workers in ("2", "1"):
+        ran = ferbench("align", tmp_path / "src", "-o", tmp_path / workers, "--workers", workers, "-o", "format=png")
+        assert ran.code == 0, ran.err
+    assert tree_hash(tmp_path / "1") == tree_hash(tmp_path / "2")
+    assert len(set(tree_hash(tmp_path / "1").values())) == 24 + 3
+
+
+@pytest.mark.parametrize("stage", ["write_faces", "write_manifest", "contact_sheet", "finish"])
+def test_a_run_stopped_while_it_finishes_is_finished_by_the_next(stage, clips, tmp_path, ferbench, monkeypatch):
+    out = tmp_path / "faces"
+    run_align(ferbench, clips / "happy", "-o", out)
+    shutil.copy(FACES / "pyfeat__single_face.jpg", clips / "happy/new.jpg")
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    target = {
+        "write_faces": "ferbench.jobs.align.store.pq.ParquetWriter",
+        "write_manifest": "ferbench.jobs.align.store.write_manifest",
+        "contact_sheet": "ferbench.rendering.contact_sheet.write_contact_sheet",
+        "finish": "ferbench.jobs.align.store.AlignStore.finish",
+    }[stage]
+    with monkeypatch.context() as patch:
+        patch.setattr(target, stop)
+        assert ferbench("align", clips / "happy", "-o", out, *FAST).code == 130
+    assert run_align(ferbench, clips / "happy", "-o", out)["skipped"] == 3
+    run_align(ferbench, clips / "happy", "-o", tmp_path / "whole")
+    assert tree_hash(out) == tree_hash(tmp_path / "whole")
+
+
+def test_corrected_labels_reach_the_manifest_without_aligning_again(clips, tmp_path, ferbench):
+    out = tmp_path / "faces"
+    run_align(ferbench, clips / "happy", clips / "neutral/müde.mp4", "-o", out)
+    assert read_manifest(out / "manifest.parquet").labels.names == ()
+    listed = tmp_path / "m.csv"
+    text = "sample_id,path,label,subject\nhappy/a man,clips/happy/a man.mp4,{},{}\n"
+    for label, subject in (("happy", "anna"), ("neutral", "bob")):
+        listed.write_text(text.format(label, subject))
+        assert run_align(ferbench, listed, "-o", tmp_path / "listed")["done"] == (label == "happy")
+        manifest = read_manifest(tmp_path / "listed/manifest.parquet")
+        assert (manifest.labels.names, manifest.column("subject")) == ((label,), [subject])
+
+
+def test_another_range_or_other_bytes_of_a_source_are_aligned_again(clips, tmp_path, ferbench):
+    listed, out = tmp_path / "m.csv", tmp_path / "faces"
+    listed.write_text("sample_id,path,start_frame,end_frame\nx,clips/happy/a man.mp4,0,10\ny,clips/happy/still.jpg,,\n")
+    run_align(ferbench, listed, "-o", out)
+    listed.write_text(
+        "sample_id,path,start_frame,end_frame\nx,clips/happy/a man.mp4,40,70\ny,clips/happy/still.jpg,,\n"
+    )
+    assert run_align(ferbench, listed, "-o", out)["done"] == 1
+    row = rows_of(out)["x"]
+    assert (row["source_start"], row["source_end"], row["source_frames"]) == (40, 70, 30)
+    picture = cv2.imread(str(clips / "happy/still.jpg"))
+    cv2.imwrite(str(clips / "happy/still.jpg"), picture[:, ::-1])
+    assert run_align(ferbench, listed, "-o", out)["done"] == 1
+
+
+def test_a_lost_crop_or_table_is_made_again(clips, tmp_path, ferbench):
+    out = tmp_path / "faces"
+    run_align(ferbench, clips / "happy", "-o", out)
+    whole = tree_hash(out)
+    (out / "a man/00001.jpg").unlink()
+    assert run_align(ferbench, clips / "happy", "-o", out)["done"] == 1
+    assert tree_hash(out) == whole
+    for name in ("faces.parquet", "contact_sheet.jpg"):
+        (out / name).unlink()
+        run_align(ferbench, clips / "happy", "-o", out)
+        assert tree_hash(out) == whole
+
+
+def test_crops_stand_when_the_source_is_gone(clips, tmp_path, ferbench):
+    listed = tmp_path / "m.csv"
+    listed.write_text("path,media\nclips/happy/still.jpg,image\n")
+    run_align(ferbench, listed, "-o", tmp_path / "faces")
+    (clips / "happy/still.jpg").unlink()
+    assert run_align(ferbench, listed, "-o", tmp_path / "faces")["skipped"] == 1
+
+
+def test_an_id_that_a_new_neighbour_changes_moves_its_crops(clips, tmp_path, ferbench):
+    out = tmp_path / "faces"
+    run_align(ferbench, clips / "happy", "-o", out)
+    picture = cv2.imread(str(clips / "happy/still.jpg"))
+    cv2.imwrite(str(clips / "happy/still.png"), picture)
+    assert run_align(ferbench, clips / "happy", "-o", out)["samples"] == 3
+    assert sorted(path.name for path in out.glob("still*")) == ["still.jpg.jpg", "still.png.jpg"]
+    assert list(rows_of(out)) == ["a man", "still.jpg", "still.png"]
+
+
+@pytest.mark.parametrize("foreign", ["a man/mine.txt", "still.jpg", "faces.parquet", "manifest.parquet", ".ferbench/x"])
+def test_what_align_did_not_write_is_never_replaced(foreign, clips, tmp_path, ferbench):
+    out = tmp_path / "out"
+    (out / foreign).parent.mkdir(parents=True)
+    (out / foreign).write_text("mine")
+    for more in ([], ["--overwrite"]):
+        ran = ferbench("align", clips / "happy", "-o", out, *more, *FAST)
+        assert ran.code in (2, 4), ran.err
+        assert tree_hash(out) == {foreign: hashlib.sha256(b"mine").hexdigest()}
+
+
+def test_the_source_itself_is_never_replaced(clips, tmp_path, ferbench):
+    before = tree_hash(clips)
+    ran = ferbench("align", clips / "happy/still.jpg", "-o", clips / "happy", *FAST)
+    assert ran.code == 2
+    assert "still.jpg is there, and align did not write it" in ran.err
+    for number in range(2):
+        (clips / "frames").mkdir(exist_ok=True)
+        shutil.copy(FACES / "pyfeat__single_face.jpg", clips / "frames" / f"{number:03d}.jpg")
+    ran = ferbench("align", clips / "frames", "-o", clips / "frames" / "faces", *FAST)
+    assert "lies inside the frame folder" in ran.err
+    shutil.rmtree(clips / "frames")
+    assert tree_hash(clips) == before
+
+
+def test_two_runs_cannot_write_to_one_folder(clips, tmp_path, ferbench):
+    from filelock import FileLock
+
+    run_align(ferbench, clips / "happy", "-o", tmp_path / "faces")
+    with FileLock(tmp_path / "faces/.ferbench.lock"):
+        ran = ferbench("align", clips / "happy", "-o", tmp_path / "faces", *FAST)
+    assert ran.code == 2
+    assert "another run is writing to" in ran.err
+    assert run_align(ferbench, clips / "happy", "-o", tmp_path / "faces")["skipped"] == 2
+
+
+def test_an_output_folder_below_a_link_is_the_same_folder(clips, tmp_path, ferbench):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    run_align(ferbench, clips / "happy", "-o", tmp_path / "link/faces")
+    assert run_align(ferbench, clips / "happy", "-o", tmp_path / "link/faces")["skipped"] == 2
+    assert run_align(ferbench, clips / "happy", "-o", tmp_path / "real/faces")["skipped"] == 2
+
+
+def test_an_option_that_is_wrong_leaves_no_trace(clips, tmp_path, ferbench):
+    for wrong in (["--detector", "x"], ["--engine", "x"], ["-o", "decoders=x"]):
+        ran = ferbench("align", clips / "happy", "-o", tmp_path / "faces", *wrong)
+        assert (ran.code, (tmp_path / "faces").exists()) == (2, False), ran.err
+
+
+def test_a_bug_in_one_sample_is_its_row_and_the_others_are_done(clips, tmp_path, ferbench, monkeypatch):
+    from ferbench.jobs.align import sample as module
+
+    known = module.align_clip
+
+    def breaks(frames, *arguments, **options):
+        if len(frames) == 1:
+            raise ZeroDivisionError("division by zero")
+        return known(frames, *arguments, **options)
+
+    monkeypatch.setattr(module, "align_clip", breaks)
+    assert run_align(ferbench, clips / "happy", "-o", tmp_path / "faces")["failed"] == {"bug": 1}
+    assert rows_of(tmp_path / "faces")["still"]["error"].startswith("bug: ZeroDivisionError: division by zero (")
+
+
+def test_a_name_of_any_length_and_with_any_sign_is_aligned(tmp_path, ferbench):
+    for name in ("x" * 240 + ".jpg", "a\\b.jpg", "1:30.jpg", "new\nline.jpg", "-dash.jpg"):
+        (tmp_path / "src").mkdir(exist_ok=True)
+        shutil.copy(FACES / "pyfeat__single_face.jpg", tmp_path / "src" / name)
+    result = run_align(ferbench, tmp_path / "src", "-o", tmp_path / "faces")
+    assert (result["samples"], result["done"]) == (5, 5)

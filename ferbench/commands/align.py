@@ -64,8 +64,7 @@ def command(
     Example:
       ferbench align clips/ -o faces/
     """
-    from ferbench.jobs.align import align, check_failures, plan_align
-    from ferbench.jobs.align_options import AlignOptions, RunOptions
+    from ferbench.jobs.align import AlignOptions, RunOptions, align, check_failures, plan_align
     from ferbench.sources import open_source
 
     settings = gather("align", flags, outputs, default_output="faces")

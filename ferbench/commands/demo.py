@@ -22,8 +22,7 @@ def command(output: Path, as_json: bool, **flags: Any) -> None:
       ferbench demo -o demo-output
     """
     from ferbench.commands import align, evaluate, make_splits
-    from ferbench.jobs.align import check_failures
-    from ferbench.jobs.align_options import RunOptions
+    from ferbench.jobs.align import RunOptions, check_failures
     from ferbench.jobs.demo import demo
     from ferbench.settings import resolve_all
 

@@ -8,6 +8,7 @@ Results come back in any order; a task whose process died comes back as a Ferben
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -54,3 +55,9 @@ def engine_of(name: str) -> Engine:
         raise UsageError(f"unknown engine {name!r}; known: {', '.join(ENGINES)}")
     engine: Engine = importlib.import_module(ENGINES[name]).run
     return engine
+
+
+def worker_count(wanted: int, tasks: int) -> int:
+    """How many workers to use: as many as wanted, or one per core that this process may use; never more than tasks."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(wanted or cores, tasks))

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ferbench.cards import read_card
-from ferbench.jobs.align import AlignResult, align
-from ferbench.jobs.align_options import AlignOptions, RunOptions
-from ferbench.jobs.align_store import MANIFEST
+from ferbench.jobs.align import MANIFEST, AlignOptions, AlignResult, RunOptions, align
 from ferbench.jobs.evaluate import EvaluateOptions, evaluate
 from ferbench.jobs.score import REPORT_HTML, write_report
 from ferbench.jobs.splits import SplitsResult, split_manifest

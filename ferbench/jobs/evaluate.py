@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from ferbench.clips import load_clip
 from ferbench.device import choose_device
+from ferbench.engines import worker_count
 from ferbench.errors import FerbenchError, ModelError, ProtocolError, UsageError
 from ferbench.inputspec import InputSpec
-from ferbench.jobs.align import worker_count
 from ferbench.labels import LabelSet
 from ferbench.manifest import Manifest, Sample
 from ferbench.media import FrameReader

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ferbench.alignment import MISSING, SELECTIONS, CropOptions
-from ferbench.detection import DetectorOptions
+from ferbench.detection import DETECTORS, DetectorOptions
+from ferbench.engines import ENGINES
 from ferbench.errors import UsageError
+from ferbench.media.video import open_sweep_of
 from ferbench.recipe import Recipe
 from ferbench.sampling import Sampler
 
@@ -45,6 +47,7 @@ class AlignOptions:
 
     def __post_init__(self) -> None:
         for name, value, known in (
+            ("detector", self.detector, DETECTORS),
             ("selection rule", self.select, SELECTIONS),
             ("missing-face policy", self.missing, MISSING),
             ("image format", self.format, FORMATS),
@@ -55,6 +58,10 @@ class AlignOptions:
             raise UsageError(f"the JPEG quality must be 1..100, got {self.quality}")
         if not 0 <= self.min_score <= 1:
             raise UsageError(f"the least face score must be 0..1, got {self.min_score}")
+        if not self.decoders:
+            raise UsageError("decoders needs at least one name")
+        for decoder in self.decoders:
+            open_sweep_of(decoder)
         # The parts check their own values; made here so that a mistake is found before any work.
         self.frame_sampler()
         self.detector_options(batch_frames=1)
@@ -112,6 +119,8 @@ class RunOptions:
     engine: str = "local"
 
     def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise UsageError(f"unknown engine {self.engine!r}; known: {', '.join(ENGINES)}")
         for name in ("workers", "max_failures"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name.replace('_', '-')} cannot be negative, got {getattr(self, name)}")

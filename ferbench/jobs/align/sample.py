@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,24 +15,25 @@ from numpy.typing import NDArray
 from ferbench.alignment import align_clip
 from ferbench.detection import Detector, make_detector
 from ferbench.device import choose_device
-from ferbench.errors import FerbenchError, MediaError, StorageError
+from ferbench.errors import FerbenchError, MediaError, StorageError, UsageError
 from ferbench.faces import AlignedFace
-from ferbench.jobs.align_options import FORMATS, AlignOptions
+from ferbench.jobs.align.options import FORMATS, AlignOptions
+from ferbench.jobs.align.outcome import CropRow, Outcome
+from ferbench.jobs.align.paths import STATE_FOLDER
 from ferbench.media import FrameBatch, FrameReader, ReadRequest, frame_files
 from ferbench.sampling import Sampler
 from ferbench.storage import sha256_of_file, write_atomically
 
-STATE_FOLDER = ".ferbench"
-"""In the output folder while a job is unfinished: its journal, and crops that are being written."""
-
 
 @dataclass(frozen=True, slots=True)
 class AlignTask:
-    """One sample to align; paths are absolute or relative to the output folder, as said."""
+    """One sample to align."""
 
     sample_id: str
-    source: str
+    place: str
     """Absolute path of the video, image or frame folder."""
+    source: str
+    """The same, relative to the source's root: what is recorded."""
     media: str
     start_frame: int | None
     end_frame: int | None
@@ -41,61 +41,6 @@ class AlignTask:
     """Where the crops go, relative to the output folder: a folder for clips, a file for an image."""
     error: str | None = None
     """Why the sample is already known to be out of reach."""
-
-
-@dataclass(frozen=True, slots=True)
-class CropRow:
-    """One written crop: a row of faces.parquet."""
-
-    crop: int
-    """1-based, the number in the file name."""
-    frame_index: int
-    """0-based in the source."""
-    origin: str
-    """`detected`, `nearest`, `interpolated` or `full-frame`."""
-    score: float | None
-    box: tuple[float, ...] | None
-    """x0, y0, x1, y1 in source pixels."""
-    landmarks: tuple[float, ...] | None
-    """x, y of left eye, right eye, nose, left mouth, right mouth in source pixels."""
-    matrix: tuple[float, ...]
-    """2x3, row by row: source pixels to crop pixels."""
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> CropRow:
-        """From plain values, as JSON and parquet give them."""
-        plain: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        return cls(**plain)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one sample: a line of the journal, a row of the aligned manifest."""
-
-    sample_id: str
-    status: str
-    error: str | None = None
-    source_frames: int | None = None
-    """Frames the source really has in the sample's range."""
-    frames_sampled: int = 0
-    frames_with_face: int = 0
-    decoder: str | None = None
-    notes: str | None = None
-    sha256: str | None = None
-    rows: tuple[CropRow, ...] = ()
-
-    def as_line(self) -> str:
-        """One line of JSON; floats keep every bit."""
-        return json.dumps(dataclasses.asdict(self), separators=(",", ":")) + "\n"
-
-    @classmethod
-    def from_line(cls, line: str) -> Outcome:
-        """Read `as_line`'s form."""
-        values = json.loads(line)
-        rows = tuple(CropRow.from_dict(row) for row in values.pop("rows"))
-        return cls(**values, rows=rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,42 +84,47 @@ class AlignWorker:
         cv2.setNumThreads(self._threads[1])
 
     def handle(self, task: AlignTask) -> Outcome:
-        """Align one sample. A sample that cannot be aligned is an Outcome too; only a StorageError leaves."""
+        """Align one sample. A sample that cannot be aligned is an Outcome too; only what stops the job is raised."""
+        begun = _begun(task)
         if task.error is not None:
-            return Outcome(task.sample_id, "failed", error=task.error)
-        batch: FrameBatch | None = None
-        digest = None
+            return dataclasses.replace(begun, status="failed", error=task.error)
         try:
+            begun = dataclasses.replace(begun, source_bytes=size_of_source(Path(task.place), task.media))
             batch = self._read(task)
-            digest = sha256_of_source(Path(task.source), task.media)
-            faces = self._align(batch)
-        except StorageError:
+            begun = dataclasses.replace(
+                begun,
+                source_frames=batch.num_frames,
+                frames_sampled=len(batch.indices),
+                decoder=batch.decoder,
+                notes="; ".join(batch.notes) or None,
+                sha256=sha256_of_source(Path(task.place), task.media),
+            )
+            return self._finish(task, begun, batch)
+        except (StorageError, UsageError):
             raise
         except FerbenchError as error:
-            return Outcome(
-                task.sample_id, "failed", error=error.as_row(), sha256=digest,
-                source_frames=batch.num_frames if batch else None,
-                frames_sampled=len(batch.indices) if batch else 0,
-                decoder=batch.decoder if batch else None,
-                notes="; ".join(batch.notes) or None if batch else None,
-            )  # fmt: skip
+            return dataclasses.replace(begun, status="failed", error=error.as_row())
+        except Exception as error:
+            # A bug in ours or in a library: this sample's row says so, and the other samples are done.
+            return dataclasses.replace(begun, status="failed", error=f"bug: {_place_of(error)}")
+
+    def _finish(self, task: AlignTask, begun: Outcome, batch: FrameBatch) -> Outcome:
+        faces = self._align(batch)
         kept = [(index, faces[index]) for index in batch.indices if index in faces]
         self._write(task, [aligned.image for _, aligned in kept])
-        found = {index for index, aligned in kept if aligned.origin == "detected"}
-        return Outcome(
-            task.sample_id, "ok", sha256=digest,
-            source_frames=batch.num_frames,
-            frames_sampled=len(batch.indices),
-            frames_with_face=sum(index in found for index in batch.indices),
-            decoder=batch.decoder,
+        return dataclasses.replace(
+            begun,
+            status="ok",
+            num_crops=len(kept),
+            frames_with_face=sum(index in faces and faces[index].origin == "detected" for index in batch.indices),
             notes="; ".join([*batch.notes, *self._notes(batch, faces)]) or None,
             rows=tuple(_crop_row(number, index, aligned) for number, (index, aligned) in enumerate(kept, start=1)),
-        )  # fmt: skip
+        )
 
     def _read(self, task: AlignTask) -> FrameBatch:
         sampler = Sampler("all") if task.media == "image" else self._job.options.frame_sampler()
         request = ReadRequest(
-            path=task.source, media=task.media, choose=sampler,
+            path=task.place, media=task.media, choose=sampler,
             start_frame=task.start_frame, end_frame=task.end_frame, decoders=self._job.options.decoders,
         )  # fmt: skip
         return self._reader.read(request)
@@ -236,6 +186,37 @@ def _crop_row(number: int, index: int, aligned: AlignedFace) -> CropRow:
         landmarks=None if face is None else tuple(float(value) for value in face.landmarks.reshape(-1)),
         matrix=tuple(float(value) for value in aligned.matrix.reshape(-1)),
     )
+
+
+def failed(task: AlignTask, error: FerbenchError) -> Outcome:
+    """The outcome of a sample that an engine could not even hand to a worker, or whose worker died."""
+    return dataclasses.replace(_begun(task), status="failed", error=error.as_row())
+
+
+def _begun(task: AlignTask) -> Outcome:
+    return Outcome(
+        sample_id=task.sample_id,
+        status="begun",
+        source=task.source,
+        crops=task.crops,
+        source_start=task.start_frame,
+        source_end=task.end_frame,
+    )
+
+
+def _place_of(error: Exception) -> str:
+    """`ValueError: the message (module.py:12)`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
+
+
+def size_of_source(path: Path, media: str) -> int | None:
+    """Bytes of a file, or of a frame folder's frames together; None where they cannot be looked at."""
+    try:
+        return sum(file.stat().st_size for file in (frame_files(path) if media == "frames" else [path]))
+    except (OSError, MediaError):
+        return None
 
 
 def sha256_of_source(path: Path, media: str) -> str:

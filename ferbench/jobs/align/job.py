@@ -1,0 +1,139 @@
+"""The align job: plan, work through an engine, record, finish."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ferbench.device import choose_device
+from ferbench.engines import engine_of, worker_count
+from ferbench.errors import FerbenchError, MissingExtraError, StorageError, TooManyFailuresError, UsageError
+from ferbench.jobs.align.options import AlignOptions, RunOptions
+from ferbench.jobs.align.outcome import Outcome
+from ferbench.jobs.align.paths import CONTACT_SHEET, MANIFEST
+from ferbench.jobs.align.plan import AlignPlan, media_counts, plan_align
+from ferbench.jobs.align.sample import AlignJob, AlignTask, failed
+from ferbench.manifest import Manifest, read_manifest
+from ferbench.progress import progress
+
+
+@dataclass(frozen=True, slots=True)
+class AlignResult:
+    """What a run did."""
+
+    out: Path
+    samples: int
+    media: Mapping[str, int]
+    """Samples by what they are: video, frames, image."""
+    done: int
+    """Succeeded in this run."""
+    skipped: int
+    """Left as an earlier run had them."""
+    failed: Mapping[str, int]
+    """Failures by reason."""
+    noted: int
+    """Samples that succeeded with something to note."""
+    recipe_id: str
+    seconds: float
+
+    @property
+    def num_failed(self) -> int:
+        """All failures."""
+        return sum(self.failed.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for `--json`."""
+        return {
+            "samples": self.samples,
+            "media": dict(self.media),
+            "done": self.done,
+            "skipped": self.skipped,
+            "failed": dict(self.failed),
+            "noted": self.noted,
+            "recipe_id": self.recipe_id,
+            "manifest": str(self.out / MANIFEST),
+            "contact_sheet": str(self.out / CONTACT_SHEET),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def align(source: Manifest, out: Path, options: AlignOptions, run: RunOptions) -> AlignResult:
+    """Align every sample of `source` into `out`, continuing what an earlier run left.
+
+    A sample that fails is a row with its reason. Raises UsageError when `out` holds what align did not write or another
+    run is at work there, and StorageError when it cannot be written.
+    """
+    started = time.monotonic()
+    if run.device not in ("auto", "cpu"):
+        choose_device(run.device)  # a device that is not there is found before any process is started
+    plan = plan_align(source, out, options, run)
+    with plan.store.lock():
+        if run.overwrite:
+            plan.store.discard()
+        is_done = not plan.todo and not plan.store.is_unfinished and plan.store.is_current(plan.source)
+        outcomes = [] if is_done else _work(plan, options, run)
+    return _result(out, plan, outcomes, started)
+
+
+def _work(plan: AlignPlan, options: AlignOptions, run: RunOptions) -> list[Outcome]:
+    """Do what is to do and write the tables; the outcomes of this run, without their rows."""
+    from ferbench.rendering.contact_sheet import write_contact_sheet
+
+    store, outcomes = plan.store, []
+    for outcome in plan.renamed:
+        store.remove_crops(outcome.crops)
+    store.open(task.crops for task in plan.todo)
+    try:
+        with progress("aligning", len(plan.todo)) as advance:
+            job = AlignJob(str(store.out.absolute()), options, run.device, run.batch_size, run.deadline)
+            workers = worker_count(run.workers, len(plan.todo))
+            for task, result in engine_of(run.engine)(job, plan.todo, workers):
+                outcome = _outcome(task, result)
+                store.journal.record(outcome)
+                outcomes.append(outcome.without_rows())
+                advance(outcome.sample_id if outcome.succeeded else f"{outcome.sample_id}: failed")
+        manifest = store.write_tables(plan.source)
+        write_contact_sheet(manifest, store.out / CONTACT_SHEET)
+        store.finish()
+    finally:
+        store.journal.close()
+    return outcomes
+
+
+def _outcome(task: AlignTask, result: Outcome | FerbenchError) -> Outcome:
+    # These say something about the job, not about the sample.
+    if isinstance(result, (StorageError, UsageError, MissingExtraError)):
+        raise result
+    return failed(task, result) if isinstance(result, FerbenchError) else result
+
+
+def _result(out: Path, plan: AlignPlan, outcomes: list[Outcome], started: float) -> AlignResult:
+    manifest = read_manifest(out / MANIFEST)
+    errors = [error for error in manifest.column("error") if error is not None]
+    return AlignResult(
+        out=out,
+        samples=len(manifest),
+        media=media_counts(plan.source),
+        done=sum(outcome.succeeded for outcome in outcomes),
+        skipped=len(plan.source) - len(plan.todo),
+        failed=dict(sorted(Counter(error.partition(":")[0] for error in errors).items())),
+        noted=sum(
+            status == "ok" and note is not None
+            for status, note in zip(manifest.column("status"), manifest.column("notes"), strict=True)
+        ),
+        recipe_id=plan.store.recipe.id,
+        seconds=time.monotonic() - started,
+    )
+
+
+def check_failures(result: AlignResult, run: RunOptions) -> None:
+    """TooManyFailuresError when more samples failed than the user allows."""
+    if result.num_failed > run.max_failures:
+        raise TooManyFailuresError(
+            f"{result.num_failed} of {result.samples} samples failed and --max-failures allows {run.max_failures}; "
+            f"the reasons are in the column 'error' of {result.out / MANIFEST}"
+        )

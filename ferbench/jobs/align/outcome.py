@@ -1,0 +1,97 @@
+"""What became of one sample: a line of the journal, a row of the aligned manifest and rows of faces.parquet."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class CropRow:
+    """One written crop: a row of faces.parquet."""
+
+    crop: int
+    """1-based, the number in the file name."""
+    frame_index: int
+    """0-based in the source."""
+    origin: str
+    """`detected`, `nearest`, `interpolated` or `full-frame`."""
+    score: float | None
+    box: tuple[float, ...] | None
+    """x0, y0, x1, y1 in source pixels."""
+    landmarks: tuple[float, ...] | None
+    """x, y of left eye, right eye, nose, left mouth, right mouth in source pixels."""
+    matrix: tuple[float, ...]
+    """2x3, row by row: source pixels to crop pixels."""
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CropRow:
+        """From plain values, as JSON and parquet give them."""
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**plain)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One sample. Without `rows` it is what later runs need to know; the rows are the bulk."""
+
+    sample_id: str
+    status: str
+    """`ok` or `failed`."""
+    source: str
+    """Path of the source, relative to the source's root."""
+    crops: str
+    """Path of the crops, relative to the output folder."""
+    source_start: int | None = None
+    source_end: int | None = None
+    """The range within the source, half-open."""
+    error: str | None = None
+    source_bytes: int | None = None
+    """Size of the source; of a frame folder, of its frames together. None where it could not be read."""
+    source_frames: int | None = None
+    """Frames that the range really has."""
+    frames_sampled: int = 0
+    frames_with_face: int = 0
+    num_crops: int = 0
+    decoder: str | None = None
+    notes: str | None = None
+    sha256: str | None = None
+    rows: tuple[CropRow, ...] = ()
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there are crops."""
+        return self.status == "ok"
+
+    @property
+    def reason(self) -> str | None:
+        """The first word of the error."""
+        return self.error.partition(":")[0] if self.error else None
+
+    @property
+    def origin(self) -> tuple[str, int | None, int | None]:
+        """What was aligned: source, start and end."""
+        return self.source, self.source_start, self.source_end
+
+    def without_rows(self) -> Outcome:
+        """The small part."""
+        return dataclasses.replace(self, rows=())
+
+    def as_line(self) -> str:
+        """Two JSON values and a line end: the small part, a tab, the rows. Floats keep every bit."""
+        head = dataclasses.asdict(self.without_rows())
+        del head["rows"]
+        rows = [dataclasses.asdict(row) for row in self.rows]
+        return "\t".join(json.dumps(part, separators=(",", ":")) for part in (head, rows)) + "\n"
+
+    @classmethod
+    def from_line(cls, line: str, *, with_rows: bool = True) -> Outcome:
+        """Read `as_line`'s form; without the rows they are not even parsed."""
+        head, _, rows = line.partition("\t")
+        return cls(
+            **json.loads(head), rows=tuple(CropRow.from_dict(row) for row in json.loads(rows)) if with_rows else ()
+        )

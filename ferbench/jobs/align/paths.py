@@ -1,0 +1,46 @@
+"""Where a sample's crops go: below the output folder whatever its id, and never onto ferbench's own files."""
+
+from __future__ import annotations
+
+import hashlib
+
+from ferbench.jobs.align.options import FORMATS
+
+MANIFEST, FACES, CONTACT_SHEET = "manifest.parquet", "faces.parquet", "contact_sheet.jpg"
+STATE_FOLDER, LOCK = ".ferbench", ".ferbench.lock"
+RESERVED = frozenset({MANIFEST, FACES, CONTACT_SHEET, STATE_FOLDER, LOCK})
+
+_MAX_NAME_BYTES = 200
+"""Of one folder or file name; file systems take 255, and suffixes and temporary names want room."""
+
+_REFUSED = frozenset('\\:*?"<>|%')
+"""Characters that some file system refuses, and the one that encodes them."""
+
+
+def crops_path(sample_id: str, media: str, image_format: str) -> str:
+    """The path relative to the output folder: a folder for clips, a file for an image.
+
+    It is the id, with what a name cannot hold percent-encoded: control characters, characters that some system refuses,
+    a leading dot, ferbench's own names. A name that is too long is cut and ends in a hash of the whole.
+    """
+    parts = [_name(part) for part in sample_id.split("/")]
+    suffix = FORMATS[image_format] if media == "image" else ""
+    if f"{parts[0]}{suffix}" in RESERVED and len(parts) == 1:
+        parts[0] = _percent(parts[0][0]) + parts[0][1:]
+    return "/".join(parts) + suffix
+
+
+def _name(part: str) -> str:
+    encoded = "".join(_percent(sign) if sign in _REFUSED or not sign.isprintable() else sign for sign in part)
+    if not encoded:
+        return "%"
+    if encoded.startswith("."):
+        encoded = _percent(".") + encoded[1:]
+    if len(encoded.encode()) > _MAX_NAME_BYTES:
+        digest = hashlib.sha256(part.encode()).hexdigest()[:16]
+        encoded = f"{encoded.encode()[: _MAX_NAME_BYTES - 17].decode(errors='ignore')}~{digest}"
+    return encoded
+
+
+def _percent(sign: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in sign.encode())

@@ -1,0 +1,152 @@
+"""What an align run has to do, given what its output folder holds. Decides; writes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ferbench.detection import weights_sha256
+from ferbench.errors import FaceError, ManifestError, MediaError, UsageError
+from ferbench.jobs.align.options import AlignOptions, RunOptions
+from ferbench.jobs.align.outcome import Outcome
+from ferbench.jobs.align.paths import crops_path
+from ferbench.jobs.align.sample import AlignTask, sha256_of_source, size_of_source
+from ferbench.jobs.align.store import AlignStore
+from ferbench.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class AlignPlan:
+    """What a run would do, before it does it."""
+
+    store: AlignStore
+    source: Manifest
+    """The samples that will have a row, in order."""
+    todo: tuple[AlignTask, ...]
+    retried: int
+    """How many of `todo` failed in an earlier run."""
+    renamed: tuple[Outcome, ...]
+    """Earlier outcomes whose source now has another id; their crops go."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for `--dry-run --json`."""
+        return {
+            "samples": len(self.source),
+            "media": media_counts(self.source),
+            "to_do": len(self.todo),
+            "to_retry": self.retried,
+            "already_done": len(self.source) - len(self.todo),
+            "recipe_id": self.store.recipe.id,
+            "recipe": self.store.recipe.as_dict(),
+        }
+
+
+def media_counts(source: Manifest) -> dict[str, int]:
+    """Samples by what they are: video, frames, image."""
+    return dict(sorted(Counter(source.column("media")).items()))
+
+
+def plan_align(source: Manifest, out: Path, options: AlignOptions, run: RunOptions) -> AlignPlan:
+    """Plan a run. Raises UsageError when `out` holds something else, ManifestError when two samples' crops collide."""
+    store = AlignStore(out, options.recipe(weights_sha256()))
+    finished = {} if run.overwrite else store.finished()
+    renamed = _renamed(source, finished, out)
+    tasks, keep, retried = [], [], 0
+    for number, sample in enumerate(source.samples()):
+        task = AlignTask(
+            sample_id=sample.sample_id,
+            place=str(source.path_of(sample)),
+            source=sample.path,
+            media=sample.media,
+            start_frame=sample.start_frame,
+            end_frame=sample.end_frame,
+            crops=crops_path(sample.sample_id, sample.media, options.format),
+            error=sample.error if sample.status == "failed" and not source.recipe else None,
+        )
+        earlier = finished.get(sample.sample_id)
+        wanted = run.limit is None or number < run.limit
+        keep.append(wanted or earlier is not None)
+        if wanted and not (earlier and _stands(earlier, task, out)):
+            retried += earlier is not None and not earlier.succeeded
+            tasks.append(task)
+    _refuse_nested(
+        crops_path(name, media, options.format)
+        for name, media in zip(source.column("sample_id"), source.column("media"), strict=True)
+    )
+    _refuse_inside_source(tasks, out)
+    store.refuse_foreign(task.crops for task in tasks)
+    return AlignPlan(store, source.where(keep), tuple(tasks), retried, renamed)
+
+
+def _renamed(source: Manifest, finished: dict[str, Outcome], out: Path) -> tuple[Outcome, ...]:
+    """Earlier samples that are not in the source by id but are by what they were made of.
+
+    An id changes when a file with the same stem comes beside it. UsageError for those that are not there at all.
+    """
+    known = set(source.column("sample_id"))
+    strangers = [outcome for sample_id, outcome in sorted(finished.items()) if sample_id not in known]
+    if not strangers:
+        return ()
+    columns = (source.column(name) for name in ("path", "start_frame", "end_frame"))
+    present = set(zip(*columns, strict=True))
+    lost = [outcome.sample_id for outcome in strangers if outcome.origin not in present]
+    if lost:
+        raise UsageError(
+            f"{out} holds faces of {len(lost)} samples that are not in this source, first: {lost[0]!r}; "
+            "choose another output folder, or --overwrite to start anew"
+        )
+    return tuple(strangers)
+
+
+def _stands(earlier: Outcome, task: AlignTask, out: Path) -> bool:
+    """Whether an earlier outcome needs no second try: same source, unchanged since, and nothing to gain.
+
+    Failures are tried again, except the one that the same bytes under the same recipe can only repeat: no face.
+    """
+    place = Path(task.place)
+    if earlier.origin != (task.source, task.start_frame, task.end_frame) or earlier.crops != task.crops:
+        return False
+    if not earlier.succeeded:
+        is_final = earlier.reason == FaceError.default_reason and earlier.sha256 is not None
+        return is_final and place.exists() and _same_bytes(earlier, task)
+    crops = out / task.crops
+    if not crops.exists() or (task.media != "image" and _num_files(crops) != earlier.num_crops):
+        return False
+    if not place.exists():
+        return True  # the raw videos may be gone by now; the crops are good
+    if size_of_source(place, task.media) != earlier.source_bytes:
+        return False
+    return place.stat().st_mtime <= crops.stat().st_mtime or _same_bytes(earlier, task)
+
+
+def _same_bytes(earlier: Outcome, task: AlignTask) -> bool:
+    try:
+        return sha256_of_source(Path(task.place), task.media) == earlier.sha256
+    except MediaError:
+        return False
+
+
+def _num_files(folder: Path) -> int:
+    return sum(path.is_file() for path in folder.iterdir()) if folder.is_dir() else 0
+
+
+def _refuse_nested(crops: Iterable[str]) -> None:
+    """ManifestError when one sample's crops would lie inside another's folder, which is replaced as a whole."""
+    count = Counter(crops)
+    for path, times in count.items():
+        if times > 1:
+            raise ManifestError(f"{times} samples would write the same crops, {path!r}; rename one")
+        for end, character in enumerate(path):
+            if character == "/" and path[:end] in count:
+                raise ManifestError(f"sample ids {path[:end]!r} and {path!r} cannot both have a folder; rename one")
+
+
+def _refuse_inside_source(tasks: Iterable[AlignTask], out: Path) -> None:
+    """UsageError when crops would land among the frames of a frame folder that is a source."""
+    inside = {out.resolve(), *out.resolve().parents}
+    for task in tasks:
+        if task.media == "frames" and Path(task.place).resolve() in inside:
+            raise UsageError(f"{out} lies inside the frame folder {task.place}, a source; choose another output folder")

@@ -1,0 +1,253 @@
+"""The output folder of `align`: whose it is, what earlier runs left, its tables, and its lock.
+
+    OUT/<sample_id>/00001.jpg     crops of a clip; OUT/<sample_id>.jpg of an image
+    OUT/manifest.parquet          one row per sample, failed ones too
+    OUT/faces.parquet             one row per crop: box, landmarks, matrix
+    OUT/contact_sheet.jpg         a picture of them
+    OUT/.ferbench/                while unfinished only: journal.jsonl, crops.json, and crops being written
+    OUT/.ferbench.lock            while a run works here
+
+A sample is finished when its line is in the journal, which is written after its crops were renamed into place. The tables
+are made from the journal at the end, in the order of the source, so that they do not depend on who finished first or how
+often the job was stopped. What align did not write it never replaces or removes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ferbench.errors import UsageError
+from ferbench.jobs.align.journal import Journal
+from ferbench.jobs.align.outcome import CropRow, Outcome
+from ferbench.jobs.align.paths import CONTACT_SHEET, FACES, LOCK, MANIFEST, RESERVED, STATE_FOLDER
+from ferbench.manifest import Manifest, read_manifest, write_manifest
+from ferbench.recipe import Recipe
+from ferbench.storage import remove, storage_errors, write_atomically, write_json
+
+ROWS_PER_GROUP = 16_384
+
+FACES_SCHEMA = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("crop", pa.int32(), nullable=False),
+        pa.field("frame_index", pa.int32(), nullable=False),
+        pa.field("origin", pa.string(), nullable=False),
+        pa.field("score", pa.float32()),
+        pa.field("box", pa.list_(pa.float32(), 4)),
+        pa.field("landmarks", pa.list_(pa.float32(), 10)),
+        pa.field("matrix", pa.list_(pa.float64(), 6), nullable=False),
+    ]
+)
+"""Columns of faces.parquet; the fields of `CropRow` with the sample they belong to."""
+
+READING_COLUMNS = {
+    "source": pa.string(),
+    "source_start": pa.int32(),
+    "source_end": pa.int32(),
+    "source_bytes": pa.int64(),
+    "source_frames": pa.int32(),
+    "frames_sampled": pa.int32(),
+    "frames_with_face": pa.int32(),
+    "decoder": pa.string(),
+    "notes": pa.string(),
+}
+"""What an aligned manifest has beyond the schema: fields of `Outcome`."""
+
+_OF_ALIGN = {"path", "media", "start_frame", "end_frame", "num_frames", "status", "error", "sha256", *READING_COLUMNS}
+"""Columns that align sets; the others are the source's."""
+
+
+class AlignStore:
+    """One output folder under one recipe."""
+
+    def __init__(self, out: Path, recipe: Recipe) -> None:
+        self.out = out
+        self.recipe = recipe
+        self.journal = Journal(out / STATE_FOLDER / "journal.jsonl")
+        self.staging = out / STATE_FOLDER / "unfinished"
+        self._crops_file = out / STATE_FOLDER / "crops.json"
+
+    # --- what is there -------------------------------------------------------------------------------------------------
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether an earlier run was stopped, at whatever moment."""
+        return (self.out / STATE_FOLDER).exists()
+
+    def finished(self) -> dict[str, Outcome]:
+        """How earlier runs ended, by sample_id; UsageError when their recipe was another."""
+        if self.journal.exists():
+            recipe_id, outcomes = self.journal.read()
+            self._same_recipe(recipe_id)
+            return outcomes
+        manifest = self.written_manifest()
+        if manifest is None or not (self.out / FACES).exists():
+            return {}  # without the table of crops, nothing can be said of them
+        self._same_recipe(manifest.recipe.id if manifest.recipe else "none")
+        return {outcome.sample_id: outcome for outcome in _outcomes_of(manifest)}
+
+    def written_manifest(self) -> Manifest | None:
+        """The manifest of an earlier run; UsageError when the file there is not one that align wrote here."""
+        path = self.out / MANIFEST
+        if not path.exists():
+            return None
+        manifest = read_manifest(path)
+        has_columns = set(READING_COLUMNS) <= set(manifest.table.column_names)
+        if manifest.recipe is None or not has_columns or manifest.root != self.out.resolve():
+            raise UsageError(f"{path} was not written by align; choose another output folder")
+        return manifest
+
+    def _same_recipe(self, theirs: str) -> None:
+        if theirs != self.recipe.id:
+            raise UsageError(
+                f"{self.out} holds faces of recipe {theirs}, and this run's is {self.recipe.id}; "
+                "choose another output folder, or --overwrite to start anew"
+            )
+
+    def is_current(self, source: Manifest) -> bool:
+        """Whether the tables are there and say of the samples what the source says of them now."""
+        written = self.written_manifest()
+        if written is None or not all((self.out / name).exists() for name in (FACES, CONTACT_SHEET)):
+            return False
+        theirs, ours = (manifest.table.drop_columns(_present(manifest)) for manifest in (written, source))
+        same_meaning = (written.labels, written.name) == (source.labels, source.name)
+        return same_meaning and bool(theirs.equals(ours))
+
+    # --- whose it is ---------------------------------------------------------------------------------------------------
+
+    def recorded_crops(self) -> set[str]:
+        """Crop paths that earlier runs wrote or were about to write."""
+        manifest = self.written_manifest()
+        recorded = set(manifest.column("path")) if manifest else set()
+        if self._crops_file.exists():
+            recorded |= set(json.loads(self._crops_file.read_text(encoding="utf-8")))
+        return recorded
+
+    def refuse_foreign(self, crops: Iterable[str]) -> None:
+        """UsageError when one of `crops`, or a file of ours, would replace what align did not write."""
+        recorded = self.recorded_crops()
+        is_ours = self.written_manifest() is not None or self.journal.exists()
+        places = [name for name in crops if name not in recorded]
+        places += [] if is_ours else sorted(RESERVED - {LOCK})
+        for name in places:
+            place = self.out / name
+            if place.exists() or place.is_symlink():
+                raise UsageError(f"{place} is there, and align did not write it; choose another output folder")
+
+    def discard(self) -> None:
+        """Remove what earlier runs wrote here, and nothing else: the crops their records name, and our own files."""
+        recorded = self.recorded_crops()
+        if self.written_manifest() is None and not self.journal.exists():
+            return
+        for name in [*sorted(recorded), *sorted(RESERVED - {LOCK})]:
+            self.remove_crops(name)
+
+    def remove_crops(self, name: str) -> None:
+        """Remove one path below the folder, and folders that are empty after it."""
+        remove(self.out / name)
+        folder = (self.out / name).parent
+        while folder != self.out and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other runs out of the folder; UsageError when one is at work. The kernel lets go for a killed run."""
+        from filelock import FileLock, Timeout
+
+        path = self.out / LOCK
+        with storage_errors(self.out, "locking it"):
+            self.out.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout as error:
+                raise UsageError(f"another run is writing to {self.out}; wait for it to end") from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # before letting go: whoever comes next makes a lock of its own
+            lock.release()
+
+    # --- recording -----------------------------------------------------------------------------------------------------
+
+    def open(self, crops: Iterable[str]) -> None:
+        """Begin or continue recording. `crops` are the paths this run may write, noted for a later `discard`."""
+        with storage_errors(self.out, "starting the journal"):
+            remove(self.staging)
+            write_json(self._crops_file, sorted(self.recorded_crops() | set(crops)))
+            if not self.journal.exists():
+                manifest = self.written_manifest()
+                known = manifest is not None and (self.out / FACES).exists()
+                outcomes = _outcomes_of(manifest, self.out / FACES) if manifest and known else ()
+                self.journal.create(self.recipe.id, outcomes)
+        self.journal.open()
+
+    # --- finishing -----------------------------------------------------------------------------------------------------
+
+    def write_tables(self, source: Manifest) -> Manifest:
+        """Write faces.parquet and manifest.parquet for the rows of `source`, all of which are recorded."""
+        outcomes: list[Outcome] = []  # without their rows, which are the bulk
+
+        def write_faces(temporary: Path) -> None:
+            rows: list[dict[str, Any]] = []
+            with pq.ParquetWriter(temporary, FACES_SCHEMA) as writer:
+                for outcome in self.journal.outcomes(source.column("sample_id")):
+                    outcomes.append(outcome.without_rows())
+                    rows += [{"sample_id": outcome.sample_id, **_fields(row)} for row in outcome.rows]
+                    while len(rows) >= ROWS_PER_GROUP:
+                        writer.write_table(pa.Table.from_pylist(rows[:ROWS_PER_GROUP], FACES_SCHEMA))
+                        del rows[:ROWS_PER_GROUP]
+                writer.write_table(pa.Table.from_pylist(rows, FACES_SCHEMA))
+
+        write_atomically(self.out / FACES, write_faces, staging=self.staging)
+        columns: dict[str, Any] = {
+            "path": [outcome.crops for outcome in outcomes],
+            "media": ["image" if media == "image" else "frames" for media in source.column("media")],
+            # The crops are the whole sample now; the range within the source is kept beside it.
+            "start_frame": pa.nulls(len(source), pa.int32()),
+            "end_frame": pa.nulls(len(source), pa.int32()),
+            "num_frames": [outcome.num_crops or None for outcome in outcomes],
+            "status": [outcome.status for outcome in outcomes],
+            "error": [outcome.error for outcome in outcomes],
+            "sha256": [outcome.sha256 for outcome in outcomes],
+        }
+        for name, kind in READING_COLUMNS.items():
+            columns[name] = pa.array([getattr(outcome, name) for outcome in outcomes], kind)
+        aligned = source.with_columns(**columns).replace(root=self.out.resolve(), recipe=self.recipe)
+        write_manifest(aligned, self.out / MANIFEST, staging=self.staging)
+        return aligned
+
+    def finish(self) -> None:
+        """Remove the journal: the tables hold everything now."""
+        self.journal.close()
+        remove(self.out / STATE_FOLDER)
+
+
+def _present(manifest: Manifest) -> list[str]:
+    return [name for name in manifest.table.column_names if name in _OF_ALIGN]
+
+
+def _fields(row: CropRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in FACES_SCHEMA.names if name != "sample_id"}
+
+
+def _outcomes_of(manifest: Manifest, faces_path: Path | None = None) -> Iterator[Outcome]:
+    """The outcomes that a finished job's tables hold; without `faces_path`, without their rows."""
+    faces: dict[str, list[CropRow]] = {}
+    if faces_path is not None:
+        for batch in pq.ParquetFile(faces_path).iter_batches():
+            for row in batch.to_pylist():
+                name = row.pop("sample_id")
+                faces.setdefault(name, []).append(CropRow.from_dict(row))
+    names = ["sample_id", "status", "error", "sha256", "path", "num_frames", *READING_COLUMNS]
+    for row in manifest.table.select(names).to_pylist():
+        row |= {"crops": row.pop("path"), "num_crops": row.pop("num_frames") or 0}
+        yield Outcome(**row, rows=tuple(faces.get(row["sample_id"], ())))
