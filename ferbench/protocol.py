@@ -68,7 +68,7 @@ def make_splits(manifest: Manifest, options: SplitOptions) -> Manifest:
     groups = _group_values(manifest, group)[order] if group else None
     protocol: dict[str, Any] = {
         "kind": options.kind, "group": group, "seed": options.seed, "unlabelled": len(manifest) - len(order),
-        "validation": None,
+        "ungrouped": sum(group.startswith("\0") for group in groups) if groups is not None else 0, "validation": None,
     }  # fmt: skip
     if options.kind == "hold-out":
         test = _hold_out(labels[order], groups, options)
@@ -76,7 +76,7 @@ def make_splits(manifest: Manifest, options: SplitOptions) -> Manifest:
         for position, is_test in zip(order, test, strict=True):
             parts[position] = "test" if is_test else "train"
         protocol |= {"test_fraction": options.test_fraction}
-        result = manifest.with_columns(split=parts, fold=pa.nulls(len(manifest), pa.int16()))
+        result = manifest.with_columns(split=parts, fold=pa.nulls(len(manifest), pa.int32()))
     else:
         numbers, names, method = _cross_validation(labels[order], groups, options)
         folds: list[int | None] = [None] * len(manifest)
@@ -137,7 +137,7 @@ def _cross_validation(
         if len(names) < 2:
             raise ProtocolError(f"leave-one-group-out needs at least 2 groups, found {len(names)}")
         number_of = {name: number for number, name in enumerate(names, start=1)}
-        shown = [name.removeprefix("\0") for name in names]
+        shown = [f"{name[1:]} (no group)" if name.startswith("\0") else name for name in names]
         return np.array([number_of[group] for group in groups]), shown, "one fold per group"
     names = [str(number) for number in range(1, options.folds + 1)]
     _at_least(options.folds, len(labels), "samples")
@@ -152,7 +152,11 @@ def _cross_validation(
     if len(set(numbers)) == options.folds:
         return numbers, names, "stratified by class, grouped"
     # With about as many groups as folds, stratification can leave a fold empty; balance the sizes instead.
-    return _numbers(GroupKFold(options.folds), labels, groups), names, "grouped, folds of balanced size"
+    return (
+        _numbers(GroupKFold(options.folds), labels, groups),
+        names,
+        "grouped, folds of balanced size; the seed changes nothing",
+    )
 
 
 def _numbers(splitter: Any, labels: NDArray[np.int64], groups: NDArray[np.object_] | None) -> NDArray[np.int64]:

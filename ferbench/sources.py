@@ -51,7 +51,7 @@ def open_source(
         raise UsageError(f"{manifests[0]}: a manifest stands alone; it cannot be joined with other sources")
     if manifests:
         return _listed(manifests[0], root)
-    shut = [path.absolute() for path in exclude]
+    shut = [Path(os.path.abspath(path)) for path in exclude]
     items = {item.place: item for source in sources for item in _look(Path(source), labels_from, numbered, shut)}
     return _manifest_of_items(sorted(items.values(), key=lambda item: item.place.parts), _base(sources, items))
 
@@ -79,7 +79,7 @@ class _Item:
 
 def _look(source: Path, labels_from: str, numbered: str, exclude: Sequence[Path]) -> list[_Item]:
     """Everything at or below one source."""
-    place = source.absolute()
+    place = Path(os.path.abspath(source))  # without '..', so that paths below it can be compared
     if not place.exists():
         raise UsageError(f"{source}: no such file or folder")
     if place in exclude:
@@ -91,7 +91,7 @@ def _look(source: Path, labels_from: str, numbered: str, exclude: Sequence[Path]
         return [_Item(place, media, None, _class_name(PurePosixPath(place.name), labels_from))]
     items = [
         _Item(place / found.path, found.media, found.error, _class_name(PurePosixPath(found.path), labels_from))
-        for found in _told_apart(find_media(place), place, numbered)
+        for found in _told_apart(find_media(place), place, numbered, labels_from)
         if not any((place / found.path).is_relative_to(folder) for folder in exclude)
     ]
     if not items:
@@ -99,13 +99,13 @@ def _look(source: Path, labels_from: str, numbered: str, exclude: Sequence[Path]
     return items
 
 
-def _told_apart(found: Sequence[FoundMedia], place: Path, numbered: str) -> list[FoundMedia]:
+def _told_apart(found: Sequence[FoundMedia], place: Path, numbered: str, labels_from: str) -> list[FoundMedia]:
     """Frame folders that are folders of stills replaced by their images."""
     result = []
     for item in found:
         if item.media != "frames" or item.error or numbered == "frames":
             result.append(item)
-        elif numbered == "stills" or _is_class_folder((place / item.path).name):
+        elif numbered == "stills" or _is_class_folder(item.path, place, labels_from):
             names = [file.relative_to(place).as_posix() for file in frame_files(place / item.path)]
             result += [FoundMedia(name, "image") for name in names]
         else:
@@ -113,8 +113,10 @@ def _told_apart(found: Sequence[FoundMedia], place: Path, numbered: str) -> list
     return result
 
 
-def _is_class_folder(name: str) -> bool:
-    return canonical_name(name) in ALIASES
+def _is_class_folder(relative: str, place: Path, labels_from: str) -> bool:
+    """By its name; or by its place, where the first folder is the class: a clip would lie one deeper."""
+    is_class_level = labels_from == "folder" and len(PurePosixPath(relative).parts) == 1
+    return is_class_level or canonical_name((place / relative).name) in ALIASES
 
 
 def _class_name(relative: PurePosixPath, labels_from: str) -> str | None:
@@ -127,7 +129,7 @@ def _class_name(relative: PurePosixPath, labels_from: str) -> str | None:
 
 def _base(sources: Sequence[str], items: dict[Path, _Item]) -> Path:
     """The folder that paths and ids are relative to; every item lies below it."""
-    places = [Path(source).absolute() for source in sources]
+    places = [Path(os.path.abspath(source)) for source in sources]
     return Path(os.path.commonpath([place.parent if place in items else place for place in places]))
 
 

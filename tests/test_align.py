@@ -480,17 +480,32 @@ def test_a_csv_manifest_is_read_by_name_with_ranges_and_subjects(clips, tmp_path
     assert (second.sample_id, second.label, second.subject, second.end_frame) == ("clips/neutral/müde", 0, None, None)
 
 
+def test_a_csv_keeps_every_row_and_understands_its_header(tmp_path):
+    text = ' Path , Label,note\n#1.mp4,happy,"a\n#b\n\nc"\n\nb.mp4,nan,\n'
+    (tmp_path / "m.csv").write_text(text)
+    manifest = open_source(str(tmp_path / "m.csv"))
+    assert manifest.column("path") == ["#1.mp4", "b.mp4"]
+    assert manifest.column("label") == [0, None]
+    assert manifest.column("note") == ["a\n#b\n\nc", None]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("file,label\na.mp4,happy\n", "'path' among them"),
-        ("path,label\na.mp4\n", r"m.csv:2: expected 2 fields"),
-        ("path,label\na.mp4,happy,x\n", r"m.csv:2: expected 2 fields"),
-        ("path,start_frame\n\na.mp4,x\n", r"m.csv:3: start_frame must be a whole number, got 'x'"),
+        ("", "'path' among them"),
+        ("path,label\na.mp4\n", r"m.csv:2: expected 2 fields, got 1"),
+        ("path,label\na.mp4,happy,x\n", r"m.csv:2: expected 2 fields, got 3"),
+        ("# one\n\npath,start_frame\n\na.mp4,x\n", r"m.csv:5: start_frame must be a whole number, got 'x'"),
         ("path\na.xyz\n", r"m.csv:2: 'a.xyz' is neither a video, an image"),
+        ("path,label\n,happy\n", r"m.csv:2: the path is empty"),
+        ('path,label\n"a.mp4,happy\n', r"m.csv:2: not valid CSV"),
+        ("path,label\n" + "a" * 200_000 + ".mp4,happy\n", r"m.csv:2: not valid CSV"),
         ("# classes: happy\npath,label\na.mp4,sad\n", "class 'sad' is not in the label set"),
+        ("path,label\na.mp4,3\n", "label '3' is a number, and nothing says which class it means"),
         ("path\n../a.mp4\n", "leaves the root"),
         ("path,status\na.mp4,ok\n", "cannot be given in a CSV"),
+        ("path,Path\na.mp4,b.mp4\n", "occurs twice"),
     ],
 )
 def test_a_csv_mistake_names_file_line_and_rule(text, message, tmp_path):

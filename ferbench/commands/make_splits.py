@@ -72,6 +72,8 @@ def print_result(result: Any) -> None:
         rows[f"fold {size['fold']}"] = f"{size['train']} train, {size['test']} test ({classes})"
     if protocol["unlabelled"]:
         rows["in no fold"] = f"{protocol['unlabelled']} samples without a label"
+    if protocol["ungrouped"]:
+        rows["alone"] = f"{protocol['ungrouped']} samples without a {protocol['group']}, each a group of its own"
     for column, count in protocol["crossing"].items():
         if count:
             rows["beware"] = f"{count} values of {column!r} are on both sides"
