@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ferbench.errors import ModelError
+from ferbench.sampling import Sampler
 
 LAYOUTS = ("NTCHW", "NCTHW", "NCHW")
 CHANNELS = ("rgb", "bgr", "grey")
@@ -55,6 +56,7 @@ class InputSpec:
         for name in ("mean", "std"):
             if len(getattr(self, name)) not in (1, self.num_channels):
                 raise ModelError(f"input {name} needs 1 or {self.num_channels} values, got {getattr(self, name)}")
+        Sampler(self.sampler, clip_len=self.clip_len)  # raises for an unknown one
         if any(value <= 0 for value in self.std):
             raise ModelError(f"input std must be positive, got {self.std}")
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ferbench.errors import PredictionsError
+from ferbench.errors import DataError, PredictionsError
 from ferbench.labels import LabelSet
 from ferbench.tables import read_table, write_table
 
@@ -104,12 +104,16 @@ def read_predictions(path: Path) -> Predictions:
     missing = [name for name in ("sample_id", "fold", "target", "logits", "error") if name not in table.column_names]
     if missing:
         raise PredictionsError(f"{path}: the columns {', '.join(missing)} are missing")
-    labels = LabelSet.of(metadata["labels"])
-    empty = [float("nan")] * len(labels)
-    logits = [empty if row is None else row for row in table.column("logits").to_pylist()]
-    if table.column("target").null_count:
-        raise PredictionsError(f"{path}: {table.column('target').null_count} rows have no target")
+    kinds = {"target": pa.types.is_integer, "sample_id": pa.types.is_string, "fold": pa.types.is_string}
+    for name, is_right in kinds.items():
+        column = table.column(name)
+        if not is_right(column.type) or column.null_count:
+            empty = f", {column.null_count} of them empty" if column.null_count else ""
+            raise PredictionsError(f"{path}: column {name!r} holds {column.type} values{empty}")
     try:
+        labels = LabelSet.of(metadata["labels"])
+        blank = [float("nan")] * len(labels)
+        logits = [blank if row is None else row for row in table.column("logits").to_pylist()]
         return Predictions(
             sample_ids=tuple(table.column("sample_id").to_pylist()),
             targets=np.array(table.column("target").to_pylist(), dtype=np.int64),
@@ -117,7 +121,9 @@ def read_predictions(path: Path) -> Predictions:
             folds=tuple(table.column("fold").to_pylist()),
             errors=tuple(table.column("error").to_pylist()),
             labels=labels,
-            provenance=metadata["provenance"],
+            provenance=metadata.get("provenance", {}),
         )
-    except PredictionsError as error:
+    except DataError as error:
         raise PredictionsError(f"{path}: {error.message}", reason=error.reason) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise PredictionsError(f"{path}: its logits or class names cannot be read ({error})") from error

@@ -57,6 +57,25 @@ class Report:
         present = self.pooled.confusion.present("all")
         return tuple(name for name, here in zip(self.labels.names, present, strict=True) if not here)
 
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What the averages over scored samples leave out in silence otherwise, as sentences."""
+        scored, present = (self.pooled.confusion.present(view) for view in VIEWS)
+        unseen = [self.labels.names[label] for label in np.flatnonzero(present & ~scored)]
+        lines = []
+        if unseen:
+            lines.append(
+                f"No sample of {', '.join(unseen)} has a prediction: the averages over scored samples are over "
+                f"{int(scored.sum())} of {int(present.sum())} classes."
+            )
+        empty = [fold.name for fold in self.folds if not fold.confusion.matrix.sum()]
+        if empty:
+            lines.append(
+                f"No sample of fold {', '.join(empty)} has a prediction: the mean over scored samples is over "
+                f"{len(self.folds) - len(empty)} of {len(self.folds)} folds."
+            )
+        return tuple(lines)
+
     def over_folds(self, metric: str, view: str) -> tuple[float, float]:
         """Mean and sample standard deviation over folds; the deviation is NaN for a single fold."""
         values = [fold.values[view][metric] for fold in self.folds if not math.isnan(fold.values[view][metric])]
@@ -89,6 +108,7 @@ class Report:
             "absent_classes": list(self.absent_classes),
             "num_samples": self.num_samples,
             "num_scored": self.num_scored,
+            "caveats": list(self.caveats),
             "folds": [_score_dict(fold) for fold in self.folds],
             "mean_of_folds": {
                 view: {
@@ -160,4 +180,4 @@ def _plain(value: float) -> float | None:
 
 
 def _natural(name: str) -> tuple[int, int, str]:
-    return (0, int(name), name) if name.isdigit() else (1, 0, name)
+    return (0, int(name), name) if name.isascii() and name.isdigit() else (1, 0, name)

@@ -23,6 +23,8 @@ else:  # the same parser under its older name
     import tomli as tomllib
 
 FILE_NAME = "ferbench.toml"
+STAGES = ("align", "make-splits", "evaluate")
+"""Tables of a workspace file."""
 Record = TypeVar("Record")
 
 
@@ -32,6 +34,13 @@ class Workspace:
 
     folder: Path
     values: Mapping[str, Any]
+
+    def check(self) -> None:
+        """UsageError for a key that nothing reads: a setting that is misspelt would otherwise be lost in silence."""
+        unknown = sorted(set(self.values) - {"source", "dataset", *STAGES})
+        if unknown:
+            known = ", ".join(["source", "dataset", *(f"[{stage}]" for stage in STAGES)])
+            raise UsageError(f"{self.folder / FILE_NAME}: unknown key {unknown[0]!r}; known: {known}")
 
     def section(self, name: str) -> dict[str, Any]:
         """One stage's table; empty when the file has none."""
@@ -59,17 +68,19 @@ def find_workspace(start: Path) -> Workspace | None:
     """The nearest workspace at or above `start`."""
     for folder in (start, *start.parents):
         if (folder / FILE_NAME).is_file():
-            return Workspace(folder, read_toml(folder / FILE_NAME))
+            workspace = Workspace(folder, read_toml(folder / FILE_NAME))
+            workspace.check()
+            return workspace
     return None
 
 
-def parse_overrides(pairs: Iterable[str]) -> dict[str, str]:
-    """`["size=224", "template=margin"]` as a dict; UsageError for anything else."""
+def parse_overrides(pairs: Iterable[str], *, where: str = "-o") -> dict[str, str]:
+    """`["size=224", "template=margin"]` as a dict; UsageError for anything else, naming the option `where`."""
     values = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not separator or not key.strip():
-            raise UsageError(f"-o {pair!r} is not key=value")
+            raise UsageError(f"{where} {pair!r} is not key=value")
         values[key.strip().replace("-", "_")] = value.strip()
     return values
 
@@ -132,7 +143,10 @@ def _is_union(hint: Any) -> bool:
 
 
 def _tuple(value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
-    items = [item.strip() for item in value.split(",")] if isinstance(value, str) else list(value)
+    if isinstance(value, str):
+        items: list[Any] = [item.strip() for item in value.split(",")]
+    else:
+        items = [value] if isinstance(value, (int, float)) else list(value)
     if len(kinds) == 2 and kinds[1] is Ellipsis:
         return tuple(kinds[0](item) for item in items)
     if len(items) != len(kinds):

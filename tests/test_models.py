@@ -11,7 +11,8 @@ from torch import nn
 from ferbench.errors import ModelError, UsageError
 from ferbench.inputspec import InputSpec
 from ferbench.models import MODELS, model_module
-from ferbench.models.loading import ModelRequest, blank_shape, built_in, load_model, save_torchscript
+from ferbench.models.forward import blank_shape
+from ferbench.models.loading import ModelRequest, built_in, load_model, save_torchscript
 
 pytestmark = [
     # TorchScript is deprecated and still what people have; the pickle is meant to be odd.
@@ -97,11 +98,19 @@ def test_a_toml_beside_the_checkpoint_is_its_spec(code, tmp_path):
     assert (model.spec.layout, model.spec.height, model.spec.classes) == ("NCHW", 8, ("neutral", "happy", "sad"))
 
 
+def test_a_mistake_in_the_toml_names_the_file(code, tmp_path):
+    torch.jit.script(reference(code)).save(tmp_path / "plain.pt")
+    (tmp_path / "plain.toml").write_text('height = "tall"\n')
+    with pytest.raises(UsageError, match=r"plain.toml: setting 'height' must be int, got 'tall'"):
+        load(tmp_path / "plain.pt")
+
+
 class ClipNet(nn.Module):
     """Takes (N, T, C, H, W) of one size only."""
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        return clips.reshape(clips.shape[0], 4 * 3 * 16 * 16)[:, :5]
+        assert clips.shape[1:] == [4, 3, 16, 16]
+        return clips.mean(dim=(3, 4)).flatten(1)[:, :5]
 
 
 class ChannelsFirst(nn.Module):
@@ -139,7 +148,7 @@ def test_the_layout_of_a_model_that_states_nothing_is_found_by_trying(module, la
 
 def test_what_the_user_says_is_not_tried_otherwise(tmp_path):
     torch.jit.script(GreyImages()).save(tmp_path / "ckpt.pt")
-    with pytest.raises(ModelError, match="takes none of the inputs tried"):
+    with pytest.raises(ModelError, match="takes none of the usual inputs"):
         load(tmp_path / "ckpt.pt", input=(("channels", "rgb"),))
 
 
@@ -157,6 +166,7 @@ def test_an_exported_program(code, tmp_path):
 @pytest.mark.parametrize("wrap", [
     lambda state: state,
     lambda state: {"epoch": 3, "state_dict": state, "best_acc": 0.7},
+    lambda state: {**state, "epoch": 3},
     lambda state: {"model": {f"module.{key}": value for key, value in state.items()}, "optimizer": {"lr": 0.1}},
     lambda state: {"model_state_dict": {f"_orig_mod.{key}": value for key, value in state.items()}},
 ])  # fmt: skip
@@ -207,7 +217,12 @@ def test_a_malicious_pickle_is_refused_and_nothing_in_it_runs(tmp_path):
     [
         ("mini-exception", {}, UsageError, "did you mean 'mini-xception'"),
         ("weights.pth", {}, ModelError, "holds weights and no network; say which with --arch"),
+        ("missing.pt", {}, UsageError, "missing.pt: no such file"),
         ("weights.pth", {"arch": "nowhere.at_all:build"}, ModelError, "cannot import nowhere.at_all"),
+        ("broken.py", {}, ModelError, r"broken.py:1: invalid syntax"),
+        ("raises.py", {}, ModelError, r"raises.py: ZeroDivisionError: division by zero \(.*raises.py:2\)"),
+        ("greedy.py", {}, ModelError, "needs width; a factory is called with num_classes and nothing else"),
+        ("odd.py", {}, ModelError, "returned int, not a torch.nn.Module"),
         ("weights.pth", {"arch": "build_model"}, UsageError, "is not module:factory"),
         ("weights.pth", {"arch": "toy_net.py:make"}, ModelError, "has no function 'make'"),
         ("empty.pth", {"arch": "mini-xception"}, ModelError, "empty.pth"),
@@ -221,8 +236,76 @@ def test_what_cannot_be_loaded_says_the_next_step(model, arguments, error, messa
     torch.save({"epoch": 3}, tmp_path / "numbers.pth")
     (tmp_path / "empty.pth").write_bytes(b"")
     (tmp_path / "text.pt2").write_text("not a model")
+    (tmp_path / "broken.py").write_text("def build_model(:\n")
+    (tmp_path / "raises.py").write_text("def build_model():\n    return 1 / 0\n")
+    (tmp_path / "greedy.py").write_text("def build_model(width):\n    return width\n")
+    (tmp_path / "odd.py").write_text("def build_model():\n    return 3\n")
     with pytest.raises(error, match=message):
         load(model, **arguments)
+
+
+def test_a_part_that_is_called_module_keeps_its_name(tmp_path):
+    (tmp_path / "nested.py").write_text(
+        "from torch import nn\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.module = nn.Linear(3, 3)\n    def forward(self, x):\n        return self.module(x.mean(dim=(2, 3)))\n"
+        "def build_model():\n    return Net()\n"
+    )
+    for prefix in ("", "module."):
+        state = {f"{prefix}module.{key}": value for key, value in nn.Linear(3, 3).state_dict().items()}
+        torch.save(state, tmp_path / "weights.pth")
+        model = load(
+            tmp_path / "weights.pth", arch=f"{tmp_path / 'nested.py'}:build_model", input=(("layout", "NCHW"),)
+        )
+        weight, bias = list(state.values())
+        images = torch.rand(2, 3, 16, 16)
+        torch.testing.assert_close(model.forward(images), images.mean(dim=(2, 3)) @ weight.T + bias)
+
+
+def test_a_python_file_may_import_the_files_beside_it(code, tmp_path):
+    (tmp_path / "beside.py").write_text("from toy_net import *\nfrom toy_net import INPUT_SPEC, build_model\n")
+    assert load(tmp_path / "beside.py").spec == SPEC
+
+
+class Half(nn.Module):
+    """Weights in bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 3, dtype=torch.bfloat16)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(images.mean(dim=(2, 3)))
+
+
+def test_a_network_in_half_precision_gets_half_precision_and_gives_floats(tmp_path):
+    torch.jit.script(Half()).save(tmp_path / "half.pt")
+    model = load(tmp_path / "half.pt", input=(("layout", "NCHW"),))
+    assert model.forward(torch.rand(2, 3, 16, 16)).dtype == torch.float32
+
+
+class OneAtATime(nn.Module):
+    """Fixed to a batch of one, as a careless trace is."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.reshape(1, 3, 16 * 16).mean(dim=2)
+
+
+def test_a_network_for_a_batch_of_one_is_found_by_trying(tmp_path):
+    torch.jit.script(OneAtATime()).save(tmp_path / "one.pt")
+    assert load(tmp_path / "one.pt").spec.layout == "NCHW"
+
+
+class AnyVolume(nn.Module):
+    """Takes whatever has five axes: with 3 frames nobody can tell frames from channels."""
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        return clips.mean(dim=(3, 4)).flatten(1)[:, :7]
+
+
+def test_two_layouts_that_fit_alike_are_not_chosen_between(tmp_path):
+    torch.jit.script(AnyVolume()).save(tmp_path / "any.pt")
+    with pytest.raises(ModelError, match="takes NTCHW and NCTHW alike, and they mean different things"):
+        load(tmp_path / "any.pt")
 
 
 class TwoOutputs(nn.Module):

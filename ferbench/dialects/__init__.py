@@ -7,27 +7,40 @@ the sample.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 
 from ferbench.errors import ManifestError, UsageError
 from ferbench.manifest import Manifest, read_manifest
+from ferbench.storage import remove, write_text
 
-Writer = Callable[[Manifest, Path], list[Path]]
-"""(manifest with folds, folder to write into) -> the files written."""
+Formatter = Callable[[Manifest], dict[str, str]]
+"""A manifest with folds -> file name to text. Raises ManifestError for what the grammar cannot hold."""
 
 DIALECTS: dict[str, str] = {
     "former": "ferbench.dialects.former",
 }
-"""Name -> module with a `write_folds` function of type `Writer`."""
+"""Name -> module with a `format_folds` function of type `Formatter`, and `FILES`, a pattern of the names it may give."""
 
 
-def writer_of(dialect: str) -> Writer:
-    """The writer of a dialect; UsageError lists the known ones."""
+def dialect_module(dialect: str) -> ModuleType:
+    """The module of a dialect; UsageError lists the known ones."""
     if dialect not in DIALECTS:
         raise UsageError(f"unknown dialect {dialect!r}; known: {', '.join(DIALECTS)}")
-    writer: Writer = importlib.import_module(DIALECTS[dialect]).write_folds
-    return writer
+    return importlib.import_module(DIALECTS[dialect])
+
+
+def replace_list_files(folder: Path, texts: Mapping[str, str], pattern: re.Pattern[str]) -> list[Path]:
+    """Write list files, and remove those of an earlier split that this one does not have: they would mix two splits."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if pattern.fullmatch(path.name) and path.name not in texts:
+                remove(path)
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return [folder / name for name in texts]
 
 
 def read_any_manifest(path: Path, *, root: Path | None = None) -> Manifest:

@@ -8,12 +8,13 @@ header and no quoting, and `num_frames` is how many frames the sampler may index
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 
 from ferbench.errors import ManifestError
 from ferbench.manifest import Manifest
 from ferbench.protocol import folds_of
-from ferbench.storage import write_text
+
+FILES = re.compile(r"(set_\d+_)?(train|validation|test)\.txt")
 
 
 def format_lines(manifest: Manifest) -> str:
@@ -37,22 +38,19 @@ def format_lines(manifest: Manifest) -> str:
     return "".join(lines)
 
 
-def write_folds(manifest: Manifest, folder: Path) -> list[Path]:
-    """Write `set_1_train.txt`, `set_1_test.txt`, … (or `train.txt`, `test.txt` of a fixed split) into `folder`.
+def format_folds(manifest: Manifest) -> dict[str, str]:
+    """The texts of `set_1_train.txt`, `set_1_test.txt`, … (or `train.txt`, `test.txt` of a fixed split).
 
     Failed samples cannot be written, since they have no frames; the manifest keeps them.
     """
     import pyarrow.compute as pc
 
-    written = []
+    texts = {}
     for number, fold in enumerate(folds_of(manifest), start=1):
         prefix = f"set_{number}_" if manifest.has_values("fold") else ""
         parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
         for part, rows in parts.items():
-            if rows is None:
-                continue
-            usable = rows.where(pc.fill_null(pc.not_equal(rows.table.column("status"), "failed"), True))
-            path = folder / f"{prefix}{part}.txt"
-            write_text(path, format_lines(usable))
-            written.append(path)
-    return written
+            if rows is not None:
+                usable = rows.where(pc.fill_null(pc.not_equal(rows.table.column("status"), "failed"), True))
+                texts[f"{prefix}{part}.txt"] = format_lines(usable)
+    return texts

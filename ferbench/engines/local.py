@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ferbench.engines import Job, Worker, WorkerStartError
-from ferbench.errors import FerbenchError
+from ferbench.errors import FerbenchError, UsageError
 
 TASKS_PER_WORKER = 3
 """Tasks in flight per worker: enough that no worker waits, few enough that memory is flat in the size of the job."""
@@ -33,6 +33,8 @@ def _in_this_process(job: Job[Any, Any], tasks: Iterable[Any]) -> Iterator[tuple
         for task in tasks:
             try:
                 yield task, worker.handle(task)
+            except UsageError:
+                raise
             except FerbenchError as error:
                 yield task, error
     finally:
@@ -58,7 +60,7 @@ def _in_processes(job: Job[Any, Any], tasks: Iterable[Any], workers: int) -> Ite
                     task = running.pop(future)
                     try:
                         yield task, future.result()
-                    except WorkerStartError:
+                    except (WorkerStartError, UsageError):
                         raise
                     except FerbenchError as error:
                         yield task, error

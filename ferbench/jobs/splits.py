@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ferbench.dialects import read_any_manifest, writer_of
+from ferbench.dialects import dialect_module, read_any_manifest, replace_list_files
+from ferbench.errors import UsageError
 from ferbench.manifest import Manifest, write_manifest
 from ferbench.protocol import SplitOptions, folds_of, make_splits
 
@@ -52,8 +53,13 @@ def split_manifest(
     """Split the manifest at `source` and write `out/manifest.parquet`, and `out/<dialect>/…` when one is asked for."""
     manifest = make_splits(read_any_manifest(source, root=root), options)
     path = out / MANIFEST
+    if path.exists() and path.resolve() == source.resolve():
+        raise UsageError(f"{path}: the splits would replace the manifest they are made of; choose another -o")
+    # All texts are made before anything is written: what a dialect refuses must not leave new folds beside old lists.
+    module = dialect_module(dialect) if dialect else None
+    texts = module.format_folds(manifest) if module else {}
     write_manifest(manifest, path)
-    files = writer_of(dialect)(manifest, out / dialect) if dialect else []
+    files = replace_list_files(out / dialect, texts, module.FILES) if module else []
     return SplitsResult(manifest, path, tuple(files))
 
 

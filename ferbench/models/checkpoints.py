@@ -44,11 +44,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
     seen = []
     while isinstance(content, Mapping):
-        tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-        if tensors and len(tensors) == len(content):
-            return _without_prefixes(tensors)
         inner = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
+            # Beside the weights there may be an epoch or a score; they are no weights.
+            tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+            if tensors:
+                return tensors
             break
         seen.append(inner)
         content = content[inner]
@@ -57,16 +58,23 @@ def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
     raise ModelError(f"{path}: no state dict found{where}{keys}")
 
 
-def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in PREFIXES:
-        while tensors and all(key.startswith(prefix) for key in tensors):
-            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return tensors
+def _spellings(weights: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The weights as they are, and without one, two, … prefixes that every key has."""
+    spellings = [weights]
+    while prefix := next((prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in weights)), None):
+        weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+        spellings.append(weights)
+    return spellings
 
 
 def load_into(module: nn.Module, weights: Mapping[str, Tensor], *, where: str) -> None:
-    """Copy `weights` into `module`; ModelError lists missing, unexpected and mis-shaped keys."""
+    """Copy `weights` into `module`; ModelError lists missing, unexpected and mis-shaped keys.
+
+    A prefix of `PREFIXES` before every key is dropped, where the keys fit better without it: a network may have a part
+    that is called `module`.
+    """
     own = module.state_dict()
+    weights = max(_spellings(dict(weights)), key=lambda spelling: len(own.keys() & spelling.keys()))
     missing = [key for key in own if key not in weights]
     unexpected = [key for key in weights if key not in own]
     misshaped = [
