@@ -15,6 +15,8 @@ def choose_device(wanted: str) -> str:
         device = torch.device(wanted)
     except RuntimeError as error:
         raise UsageError(f"{wanted!r} is not a device; say auto, cpu or cuda:0") from error
+    if device.type not in ("cpu", "cuda", "mps", "xpu"):
+        raise UsageError(f"{wanted!r} is not a device that models run on; say auto, cpu or cuda:0")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"device {wanted!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
     return str(device)

@@ -41,6 +41,11 @@ class Workspace:
         if unknown:
             known = ", ".join(["source", "dataset", *(f"[{stage}]" for stage in STAGES)])
             raise UsageError(f"{self.folder / FILE_NAME}: unknown key {unknown[0]!r}; known: {known}")
+        source = self.values.get("source", "")
+        if not isinstance(source, str) and not (
+            isinstance(source, list) and source and all(isinstance(item, str) for item in source)
+        ):
+            raise UsageError(f"{self.folder / FILE_NAME}: source must be a path or a list of paths, got {source!r}")
 
     def section(self, name: str) -> dict[str, Any]:
         """One stage's table; empty when the file has none."""

@@ -121,6 +121,80 @@ def test_score_of_something_else_is_invalid_data(tmp_path, ferbench):
         assert message in ran.err
 
 
+def test_a_workspace_is_used_from_below_and_its_paths_are_its_own(tmp_path, ferbench, monkeypatch):
+    source = split_source(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert ferbench("init", "study", "--source", "faces/manifest.parquet").code == 0
+    assert 'source = "../faces/manifest.parquet"' in (tmp_path / "study/ferbench.toml").read_text()
+    (tmp_path / "study/deep").mkdir()
+    monkeypatch.chdir(tmp_path / "study/deep")
+    ran = ferbench("align", "--dry-run", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["samples"] == 12
+    assert f"note: settings of {tmp_path / 'study/ferbench.toml'}" in ran.err.replace("\n", "")
+    assert source.exists()
+
+
+def test_flags_win_over_o_over_the_workspace_over_the_card(tmp_path, ferbench, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def size(*arguments) -> int:
+        return ferbench("align", *arguments, "--dry-run", "--json").json["recipe"]["crop"]["size"]
+
+    assert ferbench("init").code == 0
+    assert size() == 112
+    toml = tmp_path / "ferbench.toml"
+    toml.write_text(toml.read_text().replace("# size = 112 ", "size = 64 "))
+    assert size() == 64
+    assert size("-o", "size=48") == 48
+    assert size("-o", "size=48", "--size", "32") == 32
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("sorce = 'x'", "unknown key 'sorce'; known: source, dataset, [align], [make-splits], [evaluate]"),
+        ("[aling]\nsize = 3", "unknown key 'aling'"),
+        ("source = 3", "source must be a path or a list of paths, got 3"),
+        ("source = 'x'\n[align]\nsise = 3", "[align]: unknown setting 'sise'"),
+        ("dataset = 'dfew9'", "no dataset card 'dfew9'"),
+        ("source = [", "not valid TOML"),
+    ],
+)
+def test_a_mistake_in_the_workspace_file_is_named(toml, message, tmp_path, ferbench, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ferbench.toml").write_text(toml)
+    ran = ferbench("align", "-o", "x")
+    assert ran.code in (2, 4)
+    assert message in ran.err
+
+
+def test_a_workspace_of_this_folder_does_not_align_its_own_outputs(tmp_path, ferbench, monkeypatch):
+    import shutil
+
+    from conftest import FACES
+
+    shutil.copy(FACES / "pyfeat__single_face.jpg", tmp_path / "one.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert ferbench("init").code == 0
+    assert ferbench("align").code == 0
+    (tmp_path / "runs").mkdir()
+    shutil.copy(FACES / "pyfeat__single_face.jpg", tmp_path / "runs/confusion.png")
+    for output in ([], ["-o", "faces2"]):
+        assert ferbench("align", "--dry-run", "--json", *output).json["samples"] == 1
+
+
+def test_a_workspaces_model_is_found_from_below_it(tmp_path, ferbench, monkeypatch):
+    split_source(tmp_path)
+    assert ferbench("models", "constant", "--export", tmp_path / "ckpt.pt").code == 0
+    (tmp_path / "ferbench.toml").write_text('[align]\noutput = "faces"\n[evaluate]\nmodel = "ckpt.pt"\n')
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    ran = ferbench("evaluate")
+    assert "11 of 12 samples failed" in ran.err  # its frames do not exist; the model was found all the same
+    assert (tmp_path / "runs/ckpt/predictions.parquet").exists()
+
+
 def split_source(folder: Path) -> Path:
     from ferbench.labels import LabelSet
     from ferbench.manifest import manifest_of, write_manifest
@@ -184,3 +258,27 @@ def test_impossible_splits_are_refused(arguments, code, message, tmp_path, ferbe
 def test_make_splits_puts_its_folder_beside_the_manifest_when_nothing_says_otherwise(tmp_path, ferbench):
     assert ferbench("make-splits", split_source(tmp_path), "--folds", "2").code == 0
     assert (tmp_path / "faces/splits/manifest.parquet").exists()
+
+
+def test_an_older_splits_list_files_do_not_stay_beside_the_new_ones(tmp_path, ferbench):
+    source, out = split_source(tmp_path), tmp_path / "splits"
+    assert ferbench("make-splits", source, "--folds", "3", "--dialect", "former", "-o", out).code == 0
+    (out / "former/notes.txt").write_text("mine")
+    assert ferbench("make-splits", source, "--folds", "2", "--dialect", "former", "-o", out).code == 0
+    assert sorted(path.name for path in (out / "former").iterdir()) == [
+        "notes.txt", "set_1_test.txt", "set_1_train.txt", "set_2_test.txt", "set_2_train.txt",
+    ]  # fmt: skip
+
+
+def test_a_dialect_that_refuses_leaves_the_old_split_whole(tmp_path, ferbench):
+    source, out = split_source(tmp_path / "my data"), tmp_path / "splits"
+    assert ferbench("make-splits", source, "--folds", "2", "-o", out).code == 0
+    before = (out / "manifest.parquet").read_bytes()
+    assert ferbench("make-splits", source, "--folds", "3", "--dialect", "former", "-o", out).code == 4
+    assert (out / "manifest.parquet").read_bytes() == before
+
+
+def test_splits_never_replace_the_manifest_they_are_made_of(tmp_path, ferbench):
+    source = split_source(tmp_path)
+    ran = ferbench("make-splits", source, "--folds", "2", "-o", source.parent)
+    assert (ran.code, "would replace the manifest they are made of" in ran.err) == (2, True)

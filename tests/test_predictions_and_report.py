@@ -81,6 +81,31 @@ def test_a_foreign_parquet_file_says_what_it_lacks(tmp_path):
         read_predictions(tmp_path / "p.parquet")
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("target", [0.9, 1.0], "column 'target' holds double values"),
+        ("target", [0, None], "column 'target' holds int64 values, 1 of them empty"),
+        ("fold", [1, 2], "column 'fold' holds int64 values"),
+        ("sample_id", ["a", None], "1 of them empty"),
+        ("logits", [[0.1, 0.2, 0.3], [0.1]], "its logits or class names cannot be read"),
+        ("logits", [["a", "b", "c"], None], "its logits or class names cannot be read"),
+    ],
+)
+def test_a_predictions_file_of_other_tools_is_checked(column, values, message, tmp_path):
+    write_predictions(predictions([0, 1], ONE_HOT[:2]), tmp_path / "p.parquet")
+    table = pq.read_table(tmp_path / "p.parquet")
+    edited = table.set_column(table.column_names.index(column), column, pa.array(values))
+    pq.write_table(edited.replace_schema_metadata(table.schema.metadata), tmp_path / "p.parquet")
+    with pytest.raises(PredictionsError, match=message):
+        read_predictions(tmp_path / "p.parquet")
+
+
+def test_fold_names_that_only_look_like_numbers_are_names():
+    report = build_report(predictions([0] * 3, [ONE_HOT[0]] * 3, ["²", "10", "9"]))
+    assert [fold.name for fold in report.folds] == ["9", "10", "²"]
+
+
 def test_a_report_gives_per_fold_mean_of_folds_and_pooled_as_three_numbers():
     # Fold 1: 3 of 4 right; fold 2: 1 of 2 right. WAR: 0.75, 0.5; mean 0.625; pooled 4/6.
     targets = [0, 0, 1, 1, 0, 2]

@@ -77,7 +77,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         result: Any = cli.main(arguments, prog_name="ferbench", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except FerbenchError as error:
-        click.echo(f"error: {error.message}", err=True)
+        from ferbench.rendering.wording import plain
+
+        click.echo(f"error: {plain(error.message)}", err=True)
         return error.exit_code
     except click.ClickException as error:
         error.show()

@@ -65,14 +65,16 @@ def command(
       ferbench align clips/ -o faces/
     """
     from ferbench.jobs.align import AlignOptions, RunOptions, align, check_failures, plan_align
-    from ferbench.sources import open_source
+    from ferbench.sources import BUNDLED, open_source
 
     settings = gather("align", flags, outputs, default_output="faces")
-    options, run, reading = settings.records(AlignOptions, RunOptions, SourceOptions)
     where = source or _workspace_source(settings.workspace)
+    card = where[0].removeprefix(BUNDLED) if where and where[0].startswith(BUNDLED) else ""
+    options, run, reading = settings.with_card(card, "align").records(AlignOptions, RunOptions, SourceOptions)
     if not where:
         raise UsageError("say what to align: ferbench align SOURCE -o FOLDER, or run `ferbench init` here first")
-    others = [settings.stage_output(stage, name) for stage, name in (("make-splits", "splits"), ("evaluate", "runs"))]
+    stages = (("align", "faces"), ("make-splits", "splits"), ("evaluate", "runs"))
+    others = [settings.stage_output(stage, name) for stage, name in stages]
     samples = open_source(
         *where,
         root=root,
@@ -99,8 +101,9 @@ def command(
 def _workspace_source(workspace: Workspace | None) -> tuple[str, ...]:
     if workspace is None or "source" not in workspace.values:
         return ()
-    source = str(workspace.values["source"])
-    return (source if source.startswith("bundled:") else str(workspace.path(source)),)
+    sources = workspace.values["source"]
+    sources = [sources] if isinstance(sources, str) else sources
+    return tuple(source if source.startswith("bundled:") else str(workspace.path(source)) for source in sources)
 
 
 def _listed(media: Mapping[str, int]) -> str:

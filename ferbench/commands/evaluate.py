@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ from ferbench.errors import UsageError
 @click.option("--fold", metavar="NAME", help="Only this fold. [all]")
 @output_option("Folder for predictions and reports.")
 @root_option
-@run_options("device", "workers", "batch-size", "limit", "overwrite")
+@run_options("device", "workers", "batch-size", "limit", "max-failures", "overwrite")
 @json_option
 def command(manifest: Path | None, outputs: tuple[str, ...], root: Path | None, as_json: bool, **flags: Any) -> None:
     """Evaluate a model on the test parts of MANIFEST.
@@ -48,20 +50,23 @@ def command(manifest: Path | None, outputs: tuple[str, ...], root: Path | None, 
       ferbench evaluate splits/manifest.parquet --model mini-xception -o runs/mini
     """
     from ferbench.dialects import read_any_manifest
-    from ferbench.jobs.evaluate import EvaluateOptions, evaluate
+    from ferbench.jobs.evaluate import EvaluateOptions, check_failures, evaluate
     from ferbench.jobs.score import write_report
 
     flags["input"] = flags["input"] or None
     settings = gather("evaluate", flags, outputs, default_output="runs")
     (options,) = settings.records(EvaluateOptions)
     path = manifest or _workspace_manifest(settings)
-    out = settings.given_output or (settings.output or Path("runs")) / Path(options.model).stem
+    out = settings.given_output or (settings.output or Path("runs")) / options.default_name()
     samples = read_any_manifest(path, root=root)
-    predictions = evaluate(samples, path, out, options)
-    report = write_report(predictions, out, aligned=samples if samples.recipe else None)
+    # What a user's model prints must not get between a program and the JSON it reads.
+    with contextlib.redirect_stdout(sys.stderr):
+        result = evaluate(samples, path, out, options)
+    report = write_report(result.predictions, out, aligned=samples if samples.recipe else None)
     if as_json:
         print_json(report.as_dict())
     print_report(report, out)
+    check_failures(result, options)
 
 
 def _workspace_manifest(settings: Settings) -> Path:
@@ -78,9 +83,10 @@ def print_report(report: Any, out: Path) -> None:
     """Notices, the tables, and where the files are."""
     from ferbench.jobs.score import notices_of
     from ferbench.rendering.terminal import print_tables, report_tables
+    from ferbench.rendering.wording import plain
 
     terminal = console()
-    for notice in notices_of(report.provenance):
-        terminal.print(f"note: {notice}", style="yellow", markup=False)
+    for notice in (*notices_of(report.provenance), *report.caveats):
+        terminal.print(f"note: {plain(notice)}", style="yellow", markup=False)
     print_tables(report_tables(report), terminal)
     terminal.print(f"report: {out / 'report.html'}", markup=False)

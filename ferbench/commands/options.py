@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -83,6 +84,13 @@ class Settings:
         """The stage's options records."""
         return resolve_all(kinds, self.layers)
 
+    def with_card(self, dataset: str, stage: str) -> Settings:
+        """With the defaults of a dataset's card below everything else; an empty name changes nothing."""
+        if not dataset:
+            return self
+        defaults = (f"card {dataset}", read_card(dataset).defaults.get(stage, {}))
+        return dataclasses.replace(self, layers=(*self.layers, defaults))
+
     def stage_output(self, stage: str, default: str) -> Path | None:
         """Where another stage of the workspace writes."""
         return (
@@ -94,13 +102,17 @@ def gather(stage: str, flags: Mapping[str, Any], outputs: Sequence[str], *, defa
     """Flags, `-o key=value`, the workspace's section and the card's defaults of one stage, in that order."""
     overrides = parse_overrides(text for text in outputs if _SETTING.match(text))
     paths = [text for text in outputs if not _SETTING.match(text)]
+    if "" in paths:
+        raise UsageError("-o needs a path or KEY=VALUE, got nothing")
     if len(paths) > 1:
         raise UsageError(f"-o names several output places: {', '.join(paths)}")
     workspace = find_workspace(Path.cwd())
     layers: list[tuple[str, Mapping[str, Any]]] = [("command line", flags), ("-o", overrides)]
     given = output = Path(paths[0]) if paths else None
     if workspace:
-        section = workspace.section(stage)
+        if workspace.folder != Path.cwd():
+            console().print(f"note: settings of {workspace.folder / FILE_NAME}", markup=False)
+        section = _with_paths(workspace, workspace.section(stage))
         place = str(section.pop("output", default_output))
         output = output or workspace.path(place)
         layers.append((f"{workspace.folder / FILE_NAME} [{stage}]", section))
@@ -108,6 +120,16 @@ def gather(stage: str, flags: Mapping[str, Any], outputs: Sequence[str], *, defa
         if dataset:
             layers.append((f"card {dataset}", read_card(str(dataset)).defaults.get(stage, {})))
     return Settings(workspace, given, output, tuple(layers))
+
+
+def _with_paths(workspace: Workspace, section: dict[str, Any]) -> dict[str, Any]:
+    """The settings that may name a file, relative to the workspace and not to where the command was typed."""
+    for name in ("model", "arch"):
+        value = str(section.get(name, ""))
+        place, colon, factory = value.rpartition(":") if name == "arch" else (value, "", "")
+        if place and (workspace.folder / place).exists():
+            section[name] = f"{workspace.folder / place}{colon}{factory}"
+    return section
 
 
 def console() -> Console:

@@ -21,11 +21,12 @@ def command(predictions: Path, output: Path | None, as_json: bool) -> None:
       ferbench score runs/mini/predictions.parquet
     """
     from ferbench.commands.evaluate import print_report
-    from ferbench.jobs.score import write_report
+    from ferbench.jobs.score import recorded_manifest, write_report
     from ferbench.predictions import read_predictions
 
     out = output or predictions.parent
-    report = write_report(read_predictions(predictions), out)
+    scored = read_predictions(predictions)
+    report = write_report(scored, out, aligned=recorded_manifest(scored, predictions))
     if as_json:
         print_json(report.as_dict())
     print_report(report, out)

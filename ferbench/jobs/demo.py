@@ -40,6 +40,6 @@ def demo(out: Path, run: RunOptions) -> DemoResult:
     (split_options,) = resolve_all([SplitOptions], [(f"card {DATASET}", card.defaults["make-splits"])])
     splits = split_manifest(out / "faces" / MANIFEST, out / "splits", split_options, dialect="former")
     options = EvaluateOptions(model=MODEL, device=run.device, workers=run.workers, overwrite=run.overwrite)
-    predictions = evaluate(splits.manifest, splits.path, out, options)
-    report = write_report(predictions, out, aligned=splits.manifest)
+    result = evaluate(splits.manifest, splits.path, out, options)
+    report = write_report(result.predictions, out, aligned=splits.manifest)
     return DemoResult(run, aligned, splits, report, out / REPORT_HTML)

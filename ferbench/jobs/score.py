@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ferbench.cards import card_names, read_card
+from ferbench.dialects import read_any_manifest
 from ferbench.manifest import Manifest
 from ferbench.predictions import Predictions
 from ferbench.recipe import Recipe
 from ferbench.report import Report, build_report
-from ferbench.storage import write_json
+from ferbench.storage import sha256_of_file, write_json
 
 REPORT_JSON, REPORT_HTML, CONFUSION_PNG = "report.json", "report.html", "confusion.png"
 
@@ -29,7 +30,7 @@ def write_report(predictions: Predictions, out: Path, *, aligned: Manifest | Non
     from ferbench.rendering.page import Page, write_page
 
     report = build_report(predictions)
-    notices = notices_of(predictions.provenance)
+    notices = (*notices_of(predictions.provenance), *report.caveats)
     write_json(out / REPORT_JSON, {"notices": list(notices), **report.as_dict()})
     title = _title(predictions.provenance)
     write_confusion_png(report.pooled.confusion, report.labels, out / CONFUSION_PNG, title=title)
@@ -45,6 +46,15 @@ def write_report(predictions: Predictions, out: Path, *, aligned: Manifest | Non
     )
     write_page(page, out / REPORT_HTML)
     return report
+
+
+def recorded_manifest(predictions: Predictions, path: Path) -> Manifest | None:
+    """The aligned manifest that a predictions file was made from, where it still is and is still the same."""
+    place = path.parent / str(predictions.provenance.get("manifest_path", ""))
+    if not place.is_file() or sha256_of_file(place) != predictions.provenance.get("manifest_sha256"):
+        return None
+    manifest = read_any_manifest(place)
+    return manifest if manifest.recipe else None
 
 
 def predicted_names(predictions: Predictions) -> dict[str, str]:
@@ -67,13 +77,16 @@ def _facts(provenance: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     protocol = provenance.get("protocol", {})
     facts = [
         ("model", provenance.get("model")),
-        ("model input", ", ".join(f"{key} {value}" for key, value in spec.items() if value not in ("", []))),
+        ("model input", ", ".join(f"{key} {value}" for key, value in sorted(spec.items()) if value not in ("", []))),
         ("model input stated by", provenance.get("input_spec_source")),
         ("manifest", provenance.get("manifest")),
         ("manifest sha256", provenance.get("manifest_sha256")),
-        ("protocol", ", ".join(f"{key} {value}" for key, value in protocol.items() if value not in (None, {}, []))),
+        (
+            "protocol",
+            ", ".join(f"{key} {value}" for key, value in sorted(protocol.items()) if value not in (None, {}, [])),
+        ),
         ("samples without a label, not scored", provenance.get("unlabelled") or None),
         ("device", provenance.get("device")),
-        *((f"{name} version", text) for name, text in provenance.get("versions", {}).items()),
+        *((f"{name} version", text) for name, text in sorted(provenance.get("versions", {}).items())),
     ]
     return tuple((name, str(value)) for name, value in facts if value)

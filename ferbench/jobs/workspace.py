@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,8 @@ TEMPLATE = """\
 # Each stage reads what the stage before it wrote. A flag on the command line wins over `-o key=value`, that over this
 # file, this file over the dataset's card. Commented lines show the defaults.
 
-# What to align: a folder, a video, an image, a manifest (.parquet, or .csv with class names), or bundled:NAME.
+# What to align, relative to this folder: a folder, a video, an image or a list of them; a manifest (.parquet, or .csv with
+# class names); or bundled:NAME.
 source = {source}
 # The dataset's card, for its classes, protocol and defaults; see `ferbench datasets`.
 {dataset}
@@ -81,7 +84,10 @@ def init_workspace(options: InitOptions) -> tuple[Workspace, str]:
     elif not source:
         source, dataset = DEMO, dataset or "demo"
         about = "no media here, so the source is the bundled demo clips; set `source` to your own data"
-    quoted = '"' + source.replace("\\", "/").replace('"', '\\"') + '"'
+    elif not source.startswith("bundled:") and options.source:
+        # Said where the user is, kept relative to the workspace.
+        source = Path(os.path.relpath(source, options.folder)).as_posix()
+    quoted = json.dumps(source, ensure_ascii=False)  # a JSON string is a TOML string
     dataset_line = f'dataset = "{dataset}"' if dataset else '# dataset = "dfew"'
     write_text(path, TEMPLATE.format(source=quoted, dataset=dataset_line))
     values = {"source": source, **({"dataset": dataset} if dataset else {})}
