@@ -2,6 +2,9 @@
 
 import errno
 import pickle
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -55,11 +58,39 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
     assert leftovers(tmp_path) == []
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ferbench.storage import write_atomically
+
+def half(temporary):
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+write_atomically(Path(sys.argv[1]), half)
+"""
+
+
 def test_what_a_killed_run_left_is_replaced_by_the_next(tmp_path):
-    (tmp_path / f"{TEMPORARY_PREFIX}a.txt").write_text("half")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a.txt")])
+    assert done.returncode == -signal.SIGKILL
+    assert len(leftovers(tmp_path)) == 1
+    assert not (tmp_path / "a.txt").exists()
     write_text(tmp_path / "a.txt", "new")
     assert (tmp_path / "a.txt").read_text() == "new"
     assert leftovers(tmp_path) == []
+
+
+def test_files_of_one_name_have_temporaries_of_their_own(tmp_path):
+    seen = []
+
+    def remember(temporary):
+        seen.append(temporary.name)
+        temporary.write_text("x")
+
+    for folder in ("a", "b"):
+        write_atomically(tmp_path / folder / "face.jpg", remember, staging=tmp_path / "staging")
+    assert len(set(seen)) == 2
 
 
 BASE = {"crop": {"size": 112, "template": "arcface-112"}, "detection": {"thresholds": [0.6, 0.7, 0.7]}}
