@@ -14,10 +14,10 @@ PACKAGE = REPOSITORY / "ferbench"
 LAYERS = [
     # values: plain data and rules
     {"_version", "errors", "storage", "tables", "labels", "faces", "inputspec", "recipe", "manifest", "sampling",
-     "protocol", "metrics", "predictions", "report", "settings"},
+     "protocol", "metrics", "predictions", "report", "settings", "findings", "textfiles", "validation"},
     # parts: each does one thing
-    {"media", "detection", "alignment", "models", "engines", "rendering", "progress", "device", "cards", "dialects",
-     "sources", "clips"},
+    {"media", "detection", "alignment", "models", "engines", "rendering", "progress", "device", "cards", "datasets",
+     "dialects", "protocols", "checks", "sources", "clips"},
     {"jobs"},
     {"commands"},
     {"__main__"},
@@ -25,8 +25,8 @@ LAYERS = [
 """A module may import from its own layer and from those before it. docs/architecture.md draws it."""
 
 VALUE_ORDER = [
-    "_version", "errors", "storage", "tables", "labels", "faces", "sampling", "inputspec", "recipe", "settings",
-    "manifest", "protocol", "metrics", "predictions", "report",
+    "_version", "errors", "storage", "tables", "labels", "findings", "textfiles", "faces", "sampling", "inputspec",
+    "recipe", "settings", "manifest", "validation", "protocol", "metrics", "predictions", "report",
 ]  # fmt: skip
 """Within the values, each imports only those before it."""
 

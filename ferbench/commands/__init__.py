@@ -18,8 +18,13 @@ from ferbench.errors import FerbenchError
 
 COMMANDS: dict[str, str] = {
     "init": "Make this folder a workspace: write its ferbench.toml.",
+    "datasets": "List the dataset cards, or show one.",
+    "index": "Read a dataset's official layout into a manifest.",
     "align": "Detect, select and align the faces of videos and images.",
     "make-splits": "Make folds or a hold-out split that leak no group.",
+    "export": "Write a manifest in a published format.",
+    "import": "Read a published format into a manifest.",
+    "check": "Look for what would spoil a result.",
     "evaluate": "Run a model over the test samples and score it.",
     "score": "Recompute every number from a predictions file.",
     "models": "List the built-in models; show or export one.",
@@ -40,7 +45,9 @@ class LazyGroup(click.Group):
         """The command, or None for click's "no such command"."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"ferbench.commands.{cmd_name.replace('-', '_')}")
+        # `import` is a word of the language, and no module can be named by it.
+        name = {"import": "import_"}.get(cmd_name, cmd_name.replace("-", "_"))
+        module = importlib.import_module(f"ferbench.commands.{name}")
         command: click.Command = module.command
         return command
 

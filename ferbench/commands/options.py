@@ -98,17 +98,22 @@ class Settings:
         )
 
 
-def gather(stage: str, flags: Mapping[str, Any], outputs: Sequence[str], *, default_output: str) -> Settings:
-    """Flags, `-o key=value`, the workspace's section and the card's defaults of one stage, in that order."""
-    overrides = parse_overrides(text for text in outputs if _SETTING.match(text))
+def split_outputs(outputs: Sequence[str]) -> tuple[Path | None, dict[str, str]]:
+    """The one `-o PATH`, if any, and the `-o KEY=VALUE` settings."""
     paths = [text for text in outputs if not _SETTING.match(text)]
     if "" in paths:
         raise UsageError("-o needs a path or KEY=VALUE, got nothing")
     if len(paths) > 1:
         raise UsageError(f"-o names several output places: {', '.join(paths)}")
+    return Path(paths[0]) if paths else None, parse_overrides(text for text in outputs if _SETTING.match(text))
+
+
+def gather(stage: str, flags: Mapping[str, Any], outputs: Sequence[str], *, default_output: str) -> Settings:
+    """Flags, `-o key=value`, the workspace's section and the card's defaults of one stage, in that order."""
+    given, overrides = split_outputs(outputs)
+    output = given
     workspace = find_workspace(Path.cwd())
     layers: list[tuple[str, Mapping[str, Any]]] = [("command line", flags), ("-o", overrides)]
-    given = output = Path(paths[0]) if paths else None
     if workspace:
         if workspace.folder != Path.cwd():
             console().print(f"note: settings of {workspace.folder / FILE_NAME}", markup=False)

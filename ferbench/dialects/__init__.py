@@ -1,28 +1,60 @@
 """The manifest formats of the papers' code. One file per dialect; a new one is a file and a row in `DIALECTS`.
 
-A writer knows its label base, order, path convention and separators, and refuses what its grammar cannot hold, naming
-the sample.
+A dialect module has
+
+    VARIANTS    names of repositories whose files differ in name, order or line ends; the first is the default
+    FILES       a pattern of the relative names it may write, so that an older export is replaced and nothing else
+    format_files(manifest, options: ExportOptions) -> Mapping[str, Content]
+    read_files(place: Path, options: ImportOptions) -> Manifest
+
+It knows its label base, order, path convention and separators, and raises ManifestError, naming the sample, for what its
+grammar cannot hold. Reading is as strict: a line that does not fit is a ManifestError with file and line, never left out.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
+from ferbench.dialects.options import Content, ExportOptions, ImportOptions
 from ferbench.errors import ManifestError, UsageError
 from ferbench.manifest import Manifest, read_manifest
-from ferbench.storage import remove, write_text
-
-Formatter = Callable[[Manifest], dict[str, str]]
-"""A manifest with folds -> file name to text. Raises ManifestError for what the grammar cannot hold."""
+from ferbench.storage import remove, write_atomically, write_bytes, write_text
 
 DIALECTS: dict[str, str] = {
     "former": "ferbench.dialects.former",
+    "mae-dfer": "ferbench.dialects.mae_dfer",
+    "s2d": "ferbench.dialects.s2d",
+    "dfew-official": "ferbench.dialects.dfew_official",
+    "ferv39k-official": "ferbench.dialects.ferv39k_official",
+    "mafw": "ferbench.dialects.mafw",
+    "ck-list": "ferbench.dialects.ck_list",
+    "raf-list": "ferbench.dialects.raf_list",
+    "imagefolder": "ferbench.dialects.imagefolder",
+    "abaw-csv": "ferbench.dialects.abaw_csv",
+    "abaw-sequences": "ferbench.dialects.abaw_sequences",
+    "fer2013-csv": "ferbench.dialects.fer2013_csv",
+    "ferplus-csv": "ferbench.dialects.ferplus_csv",
+    "mmaction": "ferbench.dialects.mmaction",
+    "hf": "ferbench.dialects.hf",
+    "webdataset": "ferbench.dialects.webdataset",
+    "csv": "ferbench.dialects.csv_table",
 }
-"""Name -> module with a `format_folds` function of type `Formatter`, and `FILES`, a pattern of the names it may give."""
+"""Name -> module."""
+
+__all__ = [
+    "DIALECTS",
+    "Content",
+    "ExportOptions",
+    "ImportOptions",
+    "check_variant",
+    "dialect_module",
+    "read_any_manifest",
+    "write_files",
+]
 
 
 def dialect_module(dialect: str) -> ModuleType:
@@ -32,15 +64,38 @@ def dialect_module(dialect: str) -> ModuleType:
     return importlib.import_module(DIALECTS[dialect])
 
 
-def replace_list_files(folder: Path, texts: Mapping[str, str], pattern: re.Pattern[str]) -> list[Path]:
-    """Write list files, and remove those of an earlier split that this one does not have: they would mix two splits."""
+def check_variant(dialect: str, variant: str) -> None:
+    """UsageError for a variant that the dialect does not have."""
+    known = dialect_module(dialect).VARIANTS
+    if variant and variant not in known:
+        raise UsageError(f"dialect {dialect} has no variant {variant!r}; its variants: {', '.join(known)}")
+
+
+def write_files(
+    folder: Path, files: Mapping[str, Content], pattern: re.Pattern[str], *, media: str = "link"
+) -> list[Path]:
+    """Write a dialect's files, and remove those of an earlier export that this one does not have: two would mix.
+
+    `media` says how a Path in `files` is put in place: `link` (symbolic), `hardlink` or `copy`.
+    """
+    from ferbench.dialects.placing import place
+
     if folder.is_dir():
-        for path in folder.iterdir():
-            if pattern.fullmatch(path.name) and path.name not in texts:
+        for path in sorted(folder.rglob("*"), reverse=True):
+            name = path.relative_to(folder).as_posix()
+            if (path.is_symlink() or path.is_file()) and pattern.fullmatch(name) and name not in files:
                 remove(path)
-    for name, text in texts.items():
-        write_text(folder / name, text)
-    return [folder / name for name in texts]
+    for name, content in files.items():
+        target = folder / name
+        if isinstance(content, str):
+            write_text(target, content)
+        elif isinstance(content, bytes):
+            write_bytes(target, content)
+        elif isinstance(content, Path):
+            place(content, target, how=media)
+        else:
+            write_atomically(target, content)
+    return [folder / name for name in files]
 
 
 def read_any_manifest(path: Path, *, root: Path | None = None) -> Manifest:

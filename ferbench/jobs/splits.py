@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ferbench.dialects import dialect_module, read_any_manifest, replace_list_files
+from ferbench.dialects import ExportOptions, dialect_module, read_any_manifest, write_files
 from ferbench.errors import UsageError
 from ferbench.manifest import Manifest, write_manifest
 from ferbench.protocol import SplitOptions, folds_of, make_splits
@@ -57,9 +57,9 @@ def split_manifest(
         raise UsageError(f"{path}: the splits would replace the manifest they are made of; choose another -o")
     # All texts are made before anything is written: what a dialect refuses must not leave new folds beside old lists.
     module = dialect_module(dialect) if dialect else None
-    texts = module.format_folds(manifest) if module else {}
+    texts = module.format_files(manifest, ExportOptions()) if module else {}
     write_manifest(manifest, path)
-    files = replace_list_files(out / dialect, texts, module.FILES) if module else []
+    files = write_files(out / dialect, texts, module.FILES) if module else []
     return SplitsResult(manifest, path, tuple(files))
 
 

@@ -1,0 +1,15 @@
+"""Dataset cards: what is published about a dataset, as data, and the comparison of a manifest with it."""
+
+from ferbench.cards.card import Card, card_names, card_of, cards_folder, find_card, read_card
+from ferbench.cards.counts import PublishedCount, verify_counts
+
+__all__ = [
+    "Card",
+    "PublishedCount",
+    "card_names",
+    "card_of",
+    "cards_folder",
+    "find_card",
+    "read_card",
+    "verify_counts",
+]

@@ -1,0 +1,72 @@
+"""`ferbench index`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ferbench.commands.options import console, json_option, output_option, print_json, split_outputs
+from ferbench.errors import DataError
+
+
+@click.command("index", short_help="Read a dataset's official layout into a manifest.")
+@click.argument("name")
+@click.argument("root", type=click.Path(path_type=Path, file_okay=False))
+@output_option("The manifest to write, NAME.parquet by default.")
+@json_option
+def command(name: str, root: Path, outputs: tuple[str, ...], as_json: bool) -> None:
+    """Read the copy of dataset NAME below ROOT, and say what differs from what is published about it.
+
+    -o KEY=VALUE sets an option of the dataset's reader; `ferbench datasets NAME` lists them. The manifest is written even
+    when something differs; errors then exit with 4.
+
+    \b
+    Example:
+      ferbench index raf-db /data/RAF-DB -o raf-db.parquet
+    """
+    from ferbench.jobs.index import index_dataset
+
+    path, options = split_outputs(outputs)
+    result = index_dataset(name, root, path or Path(f"{name}.parquet"), options)
+    if as_json:
+        print_json(result.as_dict())
+    print_result(result)
+    refuse_errors(result.findings, str(result.path))
+
+
+def print_result(result: Any) -> None:
+    """What was read, the counts, and what differs."""
+    from ferbench.rendering.terminal import print_tables, summary_table
+
+    rows = {
+        "layout": result.layout,
+        "rows read": f"{result.rows_read:,}",
+        "samples": f"{len(result.manifest):,}",
+    }
+    for part, counts in result.counts().items():
+        classes = ", ".join(f"{count:,} {name}" for name, count in list(counts.items())[1:])
+        rows[part] = f"{counts['samples']:,} ({classes})"
+    rows["manifest"] = str(result.path)
+    print_tables([summary_table(f"index {result.manifest.name}", rows)], console())
+    print_findings(result.findings)
+
+
+def print_findings(findings: Sequence[Any]) -> None:
+    """The findings table, errors first; one line when there are none."""
+    from ferbench.rendering.findings import findings_table
+    from ferbench.rendering.terminal import print_tables
+
+    if findings:
+        print_tables([findings_table(findings)], console())
+    else:
+        console().print("nothing differs from the card", markup=False)
+
+
+def refuse_errors(findings: Sequence[Any], what: str) -> None:
+    """DataError, exit code 4, when any finding is an error."""
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        raise DataError(f"{what}: {len(errors)} findings are errors, first: {errors[0].message}", reason="findings")
