@@ -1,51 +1,29 @@
 """Folds and splits: who is tested where, and the proof that no group is on both sides.
 
-A protocol writes one of two columns. Cross-validation writes `fold`: sample x is tested in fold x.fold and trained on in
-all others. A fixed split writes `split`. Every random choice comes from one seed and does not depend on the row order.
+Cross-validation is the column `fold`: sample x is tested in fold x.fold and trained on in all others, except in those that
+its `validation_folds` names, where it selects. A fixed split is the column `split`: train, validation or test.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ferbench.errors import ProtocolError, UsageError
+from ferbench.errors import ProtocolError
 from ferbench.manifest import Manifest
 
-KINDS = ("k-fold", "leave-one-group-out", "hold-out")
-
-
-@dataclass(frozen=True, slots=True)
-class SplitOptions:
-    """What `make-splits` is asked for."""
-
-    kind: str = "k-fold"
-    folds: int = 5
-    group: str = "auto"
-    """Column that must not cross a split; `auto` is `subject` where the manifest has subjects; `none` is no grouping."""
-    test_fraction: float = 0.2
-    """Hold-out only."""
-    seed: int = 0
-    allow_leak: bool = False
-    """Permit `group="none"` although the manifest has subjects."""
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise UsageError(f"unknown kind of split {self.kind!r}; known: {', '.join(KINDS)}")
-        if self.kind == "k-fold" and self.folds < 2:
-            raise UsageError(f"k-fold needs at least 2 folds, got {self.folds}")
-        if not 0 < self.test_fraction < 1:
-            raise UsageError(f"the test fraction must be between 0 and 1, got {self.test_fraction}")
+VALIDATION_FOLDS = "validation_folds"
+"""Column list<int32>: the folds in which a sample is in the validation part, carved out of train."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold:
-    """One train/test pair."""
+    """One train/test pair, and the part that selects where there is one."""
 
     name: str
     train: Manifest
@@ -53,184 +31,71 @@ class Fold:
     validation: Manifest | None = None
 
 
-def make_splits(manifest: Manifest, options: SplitOptions) -> Manifest:
-    """The manifest with its `fold` or `split` column made, and how it was made in `protocol`.
-
-    Samples without a label are in no fold; the protocol says how many. Raises ProtocolError when there are too few
-    groups or samples, or when the split asked for would put one group on both sides.
-    """
-    group = _group_column(manifest, options)
-    labels = np.array([-1 if label is None else label for label in manifest.column("label")], dtype=np.int64)
-    # Sorted by id: the same samples in another row order get the same folds.
-    order = np.array(sorted(np.flatnonzero(labels >= 0), key=manifest.column("sample_id").__getitem__), dtype=np.int64)
-    if not len(order):
-        raise ProtocolError(f"manifest {manifest.name!r} has no labelled samples to split; index it with labels first")
-    groups = _group_values(manifest, group)[order] if group else None
-    protocol: dict[str, Any] = {
-        "kind": options.kind, "group": group, "seed": options.seed, "unlabelled": len(manifest) - len(order),
-        "ungrouped": sum(group.startswith("\0") for group in groups) if groups is not None else 0, "validation": None,
-    }  # fmt: skip
-    if options.kind == "hold-out":
-        test = _hold_out(labels[order], groups, options)
-        parts: list[str | None] = [None] * len(manifest)
-        for position, is_test in zip(order, test, strict=True):
-            parts[position] = "test" if is_test else "train"
-        protocol |= {"test_fraction": options.test_fraction}
-        result = manifest.with_columns(split=parts, fold=pa.nulls(len(manifest), pa.int32()))
-    else:
-        numbers, names, method = _cross_validation(labels[order], groups, options)
-        folds: list[int | None] = [None] * len(manifest)
-        for position, number in zip(order, numbers, strict=True):
-            folds[position] = int(number)
-        protocol |= {"folds": len(names), "fold_names": names, "method": method}
-        result = manifest.with_columns(fold=folds, split=pa.nulls(len(manifest), pa.string()))
-    if group:
-        assert_no_leak(result, group)
-    protocol["crossing"] = {
-        column: len(crossing_groups(result, column))
-        for column in ("subject", "group")
-        if column != group and result.has_values(column)
-    }
-    return result.replace(protocol=protocol)
-
-
-def _group_column(manifest: Manifest, options: SplitOptions) -> str | None:
-    if options.group == "auto":
-        group = "subject" if manifest.has_values("subject") else None
-    elif options.group == "none":
-        if manifest.has_values("subject") and not options.allow_leak:
-            raise ProtocolError(
-                f"manifest {manifest.name!r} has subjects, and a split that ignores them puts the same person in train "
-                "and test; group by subject, or say --allow-leak"
-            )
-        group = None
-    else:
-        if not manifest.has_values(options.group):
-            raise ProtocolError(f"manifest {manifest.name!r} has no values in column {options.group!r} to group by")
-        group = options.group
-    if options.kind == "leave-one-group-out" and group is None:
-        raise ProtocolError(
-            f"manifest {manifest.name!r} has no subjects to leave out; name the column to group by (--group)"
-        )
-    return group
-
-
-def _group_values(manifest: Manifest, column: str) -> NDArray[np.object_]:
-    """Group of every sample; a sample without one is a group of its own."""
-    ids = manifest.column("sample_id")
-    values = [
-        f"\0{sample_id}" if value is None else str(value)
-        for sample_id, value in zip(ids, manifest.column(column), strict=True)
-    ]
-    return np.array(values, dtype=object)
-
-
-def _cross_validation(
-    labels: NDArray[np.int64], groups: NDArray[np.object_] | None, options: SplitOptions
-) -> tuple[NDArray[np.int64], list[str], str]:
-    """Fold number (from 1) per sample, the folds' names, and the method used."""
-    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
-
-    if options.kind == "leave-one-group-out":
-        assert groups is not None
-        names = sorted(set(groups))
-        if len(names) < 2:
-            raise ProtocolError(f"leave-one-group-out needs at least 2 groups, found {len(names)}")
-        number_of = {name: number for number, name in enumerate(names, start=1)}
-        shown = [f"{name[1:]} (no group)" if name.startswith("\0") else name for name in names]
-        return np.array([number_of[group] for group in groups]), shown, "one fold per group"
-    names = [str(number) for number in range(1, options.folds + 1)]
-    _at_least(options.folds, len(labels), "samples")
-    if groups is None:
-        smallest = int(np.bincount(labels)[np.unique(labels)].min())
-        splitter = StratifiedKFold(options.folds, shuffle=True, random_state=options.seed)
-        method = "stratified" if smallest >= options.folds else f"stratified; the smallest class has {smallest} samples"
-        return _numbers(splitter, labels, None), names, method
-    _at_least(options.folds, len(set(groups)), "groups")
-    splitter = StratifiedGroupKFold(options.folds, shuffle=True, random_state=options.seed)
-    numbers = _numbers(splitter, labels, groups)
-    if len(set(numbers)) == options.folds:
-        return numbers, names, "stratified by class, grouped"
-    # With about as many groups as folds, stratification can leave a fold empty; balance the sizes instead.
-    return (
-        _numbers(GroupKFold(options.folds), labels, groups),
-        names,
-        "grouped, folds of balanced size; the seed changes nothing",
-    )
-
-
-def _numbers(splitter: Any, labels: NDArray[np.int64], groups: NDArray[np.object_] | None) -> NDArray[np.int64]:
-    import warnings
-
-    numbers = np.zeros(len(labels), dtype=np.int64)
-    with warnings.catch_warnings():
-        # scikit-learn warns about classes smaller than the number of folds; the protocol's `method` says it instead.
-        warnings.simplefilter("ignore", UserWarning)
-        try:
-            for number, (_, test) in enumerate(splitter.split(labels, labels, groups), start=1):
-                numbers[test] = number
-        except ValueError as error:
-            raise ProtocolError(f"the folds cannot be made: {error}") from error
-    return numbers
-
-
-def _at_least(folds: int, found: int, what: str) -> None:
-    if found < folds:
-        raise ProtocolError(f"{folds} folds need at least {folds} {what}, found {found}")
-
-
-def _hold_out(
-    labels: NDArray[np.int64], groups: NDArray[np.object_] | None, options: SplitOptions
-) -> NDArray[np.bool_]:
-    """True for test samples: stratified, or whole groups chosen so that size and classes are near the wish."""
-    from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
-
-    mask = np.zeros(len(labels), dtype=bool)
-    try:
-        if groups is None:
-            splitter = StratifiedShuffleSplit(1, test_size=options.test_fraction, random_state=options.seed)
-            mask[next(splitter.split(labels, labels))[1]] = True
-            return mask
-        classes = np.unique(labels)
-        wish = options.test_fraction * np.array([(labels == label).sum() for label in classes])
-        candidates = GroupShuffleSplit(64, test_size=options.test_fraction, random_state=options.seed)
-        best = min(
-            (test for _, test in candidates.split(labels, labels, groups)),
-            key=lambda test: float(np.abs(np.array([(labels[test] == label).sum() for label in classes]) - wish).sum()),
-        )
-    except ValueError as error:
-        raise ProtocolError(f"the hold-out split cannot be made: {error}") from error
-    mask[best] = True
-    return mask
-
-
-# --- reading folds back --------------------------------------------------------------------------------------------------
-
-
 def folds_of(manifest: Manifest) -> Iterator[Fold]:
     """The folds a manifest holds, in order: from `fold`, else from `split`. ProtocolError when it has neither."""
     if manifest.has_values("fold"):
-        numbers = np.array([number or 0 for number in manifest.column("fold")])
+        numbers = fold_numbers(manifest)
         names = fold_names(manifest)
-        for number in sorted(set(numbers[numbers > 0].tolist())):
+        for number in np.unique(numbers[numbers > 0]).tolist():
             in_test = numbers == number
+            selects = validation_mask(manifest, number)
+            in_train = (numbers > 0) & ~in_test
             yield Fold(
                 name=names.get(number, str(number)),
-                train=manifest.where(pa.array((numbers > 0) & ~in_test)),
+                train=manifest.where(pa.array(in_train if selects is None else in_train & ~selects)),
                 test=manifest.where(pa.array(in_test)),
+                validation=None if selects is None else manifest.where(pa.array(selects)),
             )
         return
     if manifest.has_values("split"):
-        parts = np.array([part or "" for part in manifest.column("split")], dtype=object)
-        validation = parts == "validation"
+        split = manifest.table.column("split")
+        parts = {part: pc.fill_null(pc.equal(split, part), False) for part in ("train", "validation", "test")}
         yield Fold(
             name="test",
-            train=manifest.where(pa.array(parts == "train")),
-            test=manifest.where(pa.array(parts == "test")),
-            validation=manifest.where(pa.array(validation)) if validation.any() else None,
+            train=manifest.where(parts["train"]),
+            test=manifest.where(parts["test"]),
+            validation=manifest.where(parts["validation"]) if pc.any(parts["validation"]).as_py() else None,
         )
         return
     raise ProtocolError(f"manifest {manifest.name!r} has no folds and no split; run make-splits on it")
+
+
+def with_folds(manifest: Manifest, rows: NDArray[np.int64], numbers: NDArray[np.int64]) -> Manifest:
+    """The manifest with fold `numbers` (0 is none) at `rows`, and no fixed split or older validation part."""
+    folds = np.zeros(len(manifest), dtype=np.int64)
+    folds[rows] = numbers
+    column = pa.array(folds, pa.int32(), mask=folds == 0)
+    return _without_validation(manifest.with_columns(fold=column, split=pa.nulls(len(manifest), pa.string())))
+
+
+def with_split(manifest: Manifest, rows: NDArray[np.int64], parts: NDArray[np.object_]) -> Manifest:
+    """The manifest with the fixed split `parts` at `rows`, and no folds or older validation part."""
+    split = np.full(len(manifest), None, dtype=object)
+    split[rows] = parts
+    column = pa.array(split, pa.string())
+    return _without_validation(manifest.with_columns(split=column, fold=pa.nulls(len(manifest), pa.int32())))
+
+
+def _without_validation(manifest: Manifest) -> Manifest:
+    if VALIDATION_FOLDS not in manifest.table.column_names:
+        return manifest
+    return manifest.replace(table=manifest.table.drop_columns([VALIDATION_FOLDS]))
+
+
+def fold_numbers(manifest: Manifest) -> NDArray[np.int64]:
+    """(N,) the fold each sample is tested in, 0 for none."""
+    return manifest.table.column("fold").fill_null(0).to_numpy().astype(np.int64)  # type: ignore[no-any-return]
+
+
+def validation_mask(manifest: Manifest, fold: int) -> NDArray[np.bool_] | None:
+    """(N,) True for the samples that select in `fold`; None when the manifest has no validation part of its folds."""
+    if not manifest.has_values(VALIDATION_FOLDS):
+        return None
+    lists = manifest.table.column(VALIDATION_FOLDS).combine_chunks()
+    mask = np.zeros(len(manifest), dtype=bool)
+    rows = pc.list_parent_indices(lists).to_numpy()
+    mask[rows[pc.list_flatten(lists).to_numpy() == fold]] = True
+    return mask
 
 
 def fold_names(manifest: Manifest) -> dict[int, str]:
@@ -240,12 +105,12 @@ def fold_names(manifest: Manifest) -> dict[int, str]:
 
 def crossing_groups(manifest: Manifest, column: str) -> list[str]:
     """Values of `column` that are in more than one fold, or in more than one part of a fixed split."""
-    side_column = "fold" if manifest.has_values("fold") else "split"
-    sides: dict[str, set[Any]] = {}
-    for value, side in zip(manifest.column(column), manifest.column(side_column), strict=True):
-        if value is not None and side is not None:
-            sides.setdefault(str(value), set()).add(side)
-    return sorted(value for value, seen in sides.items() if len(seen) > 1)
+    side = "fold" if manifest.has_values("fold") else "split"
+    table = pa.table({"value": manifest.table.column(column), "side": manifest.table.column(side)}).drop_null()
+    sides = table.group_by("value").aggregate([("side", "count_distinct")])
+    return sorted(
+        str(value) for value in sides.filter(pc.greater(sides["side_count_distinct"], 1))["value"].to_pylist()
+    )
 
 
 def assert_no_leak(manifest: Manifest, column: str) -> None:

@@ -14,7 +14,8 @@ PACKAGE = REPOSITORY / "ferbench"
 LAYERS = [
     # values: plain data and rules
     {"_version", "errors", "storage", "tables", "labels", "faces", "inputspec", "recipe", "manifest", "sampling",
-     "protocol", "metrics", "predictions", "report", "settings", "findings", "textfiles", "validation"},
+     "protocol", "metrics", "predictions", "report", "settings", "findings", "textfiles", "splitting",
+     "validation"},
     # parts: each does one thing
     {"media", "detection", "alignment", "models", "engines", "rendering", "progress", "device", "cards", "datasets",
      "dialects", "protocols", "checks", "sources", "clips"},
@@ -26,7 +27,7 @@ LAYERS = [
 
 VALUE_ORDER = [
     "_version", "errors", "storage", "tables", "labels", "findings", "textfiles", "faces", "sampling", "inputspec",
-    "recipe", "settings", "manifest", "validation", "protocol", "metrics", "predictions", "report",
+    "recipe", "settings", "manifest", "protocol", "splitting", "validation", "metrics", "predictions", "report",
 ]  # fmt: skip
 """Within the values, each imports only those before it."""
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ferbench.errors import ProtocolError, UsageError
 from ferbench.labels import LabelSet
 from ferbench.manifest import Manifest, manifest_of
-from ferbench.protocol import SplitOptions, assert_no_leak, crossing_groups, folds_of, make_splits
+from ferbench.protocol import assert_no_leak, crossing_groups, folds_of
+from ferbench.splitting import SplitOptions, make_splits
 
 
 def toy(labels, subjects=None, **columns) -> Manifest:

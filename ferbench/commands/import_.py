@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ferbench.commands.index import print_findings, refuse_errors
+from ferbench.commands.findings import print_findings, refuse_errors
 from ferbench.commands.options import console, json_option, output_option, print_json, root_option, split_outputs
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ferbench.commands.findings import print_findings, refuse_errors
 from ferbench.commands.options import console, json_option, output_option, print_json, split_outputs
-from ferbench.errors import DataError
 
 
 @click.command("index", short_help="Read a dataset's official layout into a manifest.")
@@ -52,21 +51,3 @@ def print_result(result: Any) -> None:
     rows["manifest"] = str(result.path)
     print_tables([summary_table(f"index {result.manifest.name}", rows)], console())
     print_findings(result.findings)
-
-
-def print_findings(findings: Sequence[Any]) -> None:
-    """The findings table, errors first; one line when there are none."""
-    from ferbench.rendering.findings import findings_table
-    from ferbench.rendering.terminal import print_tables
-
-    if findings:
-        print_tables([findings_table(findings)], console())
-    else:
-        console().print("nothing differs from the card", markup=False)
-
-
-def refuse_errors(findings: Sequence[Any], what: str) -> None:
-    """DataError, exit code 4, when any finding is an error."""
-    errors = [finding for finding in findings if finding.severity == "error"]
-    if errors:
-        raise DataError(f"{what}: {len(errors)} findings are errors, first: {errors[0].message}", reason="findings")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ferbench.commands.findings import print_findings, refuse_errors
 from ferbench.commands.options import console, gather, json_option, output_option, print_json, root_option, run_options
 from ferbench.errors import UsageError
 
@@ -30,31 +31,65 @@ class DialectOptions:
 )
 @click.option("--test-fraction", type=float, help="Hold-out: share of the samples in the test part. [0.2]")
 @click.option("--allow-leak", is_flag=True, default=None, help="Permit --group none although subjects are known.")
-@click.option("--dialect", metavar="NAME", help="Also write the papers' list files: former.")
+@click.option("--protocol", metavar="NAME", help="The dataset's published folds: official, or another of its card.")
+@click.option(
+    "--rebuild", is_flag=True, default=None, help="Rebuild published folds although the copy has their lists."
+)
+@click.option(
+    "--validation",
+    nargs=2,
+    type=(str, float),
+    metavar="HOW FRACTION",
+    help="Carve a validation part out of train: subject 0.1, or stratified 0.1.",
+)
+@click.option("--dialect", metavar="NAME", help="Also write the papers' list files: former, mae-dfer, s2d, …")
 @run_options("seed")
 @json_option
-def command(manifest: Path | None, outputs: tuple[str, ...], root: Path | None, as_json: bool, **flags: Any) -> None:
-    """Split MANIFEST by class, never putting a group on both sides.
+def command(
+    manifest: Path | None,
+    outputs: tuple[str, ...],
+    root: Path | None,
+    validation: tuple[str, float] | None,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Split MANIFEST by class, never putting a group on both sides; or as its dataset publishes it (--protocol).
+
+    Most protocols have no validation split, and published code selects on test. --validation carves one out of train, by
+    whole subjects or by class; the manifest records which part selects.
 
     \b
     Example:
       ferbench make-splits manifest.parquet --folds 5
+      ferbench make-splits dfew.parquet --protocol official --validation stratified 0.1
     """
-    from ferbench.jobs.splits import default_output, split_manifest
-    from ferbench.protocol import SplitOptions
+    from ferbench.jobs.splits import PublishedOptions, default_output, split_manifest
+    from ferbench.splitting import SplitOptions
+    from ferbench.validation import ValidationOptions
 
+    if validation:
+        flags |= {"validation": validation[0], "validation_fraction": validation[1]}
     settings = gather("make-splits", flags, outputs, default_output="splits")
-    options, dialect = settings.records(SplitOptions, DialectOptions)
+    options, published, carving, dialect = settings.records(
+        SplitOptions, PublishedOptions, ValidationOptions, DialectOptions
+    )
     aligned = settings.stage_output("align", "faces")
     source = manifest or (aligned / "manifest.parquet" if aligned else None)
     if source is None:
         raise UsageError("say which manifest: ferbench make-splits MANIFEST, or run it in a workspace")
     result = split_manifest(
-        source, settings.output or default_output(source), options, dialect=dialect.dialect, root=root
+        source,
+        settings.output or default_output(source),
+        options,
+        published=published,
+        validation=carving,
+        dialect=dialect.dialect,
+        root=root,
     )
     if as_json:
         print_json(result.as_dict())
     print_result(result)
+    refuse_errors(result.findings, str(result.path))
 
 
 def print_result(result: Any) -> None:
@@ -65,11 +100,17 @@ def print_result(result: Any) -> None:
     rows = {
         "kind": protocol["kind"] + (f", {protocol['method']}" if protocol.get("method") else ""),
         "grouped by": protocol["group"] or "nothing",
-        "seed": str(protocol["seed"]),
     }
+    if protocol["seed"] is not None:
+        rows["seed"] = str(protocol["seed"])
     for size in result.sizes():
+        parts = [f"{size[part]} {part}" for part in ("train", "validation", "test") if part in size]
         classes = ", ".join(f"{count} {name}" for name, count in size["test_per_class"].items())
-        rows[f"fold {size['fold']}"] = f"{size['train']} train, {size['test']} test ({classes})"
+        rows[f"fold {size['fold']}"] = f"{', '.join(parts)} ({classes})"
+    rows["selects"] = {
+        "validation": "the validation part",
+        "none": "nothing is set aside to select a model on; --validation carves it out of train",
+    }[protocol.get("selects", "none")]
     if protocol["unlabelled"]:
         rows["in no fold"] = f"{protocol['unlabelled']} samples without a label"
     if protocol["ungrouped"]:
@@ -81,3 +122,5 @@ def print_result(result: Any) -> None:
     if result.dialect_files:
         rows["list files"] = f"{len(result.dialect_files)} in {result.dialect_files[0].parent}"
     print_tables([summary_table("make-splits", rows)], console())
+    if result.findings:
+        print_findings(result.findings)
