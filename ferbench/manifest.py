@@ -176,11 +176,14 @@ def manifest_of(
         )
     for extra in columns:
         if extra not in arrays:
-            arrays[extra] = pa.array(columns[extra])
+            values = columns[extra]
+            arrays[extra] = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values)
     return Manifest(pa.table(arrays), labels=labels, name=name, root=root.resolve(), provenance=provenance or {})
 
 
-def _array(values: Sequence[Any], schema_field: pa.Field) -> pa.Array:
+def _array(values: Sequence[Any], schema_field: pa.Field) -> pa.Array | pa.ChunkedArray:
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return values  # Manifest casts it. pa.array() would make a Python object of every value of a ChunkedArray.
     try:
         return pa.array(values, type=schema_field.type)
     except (pa.ArrowException, OverflowError) as error:

@@ -136,16 +136,18 @@ def manifest_of_reading(
 
 def _labels_by_name(reading: Reading, card: Card) -> pa.Array:
     """The label column in the card's order."""
-    labels = pa.array(reading.columns["label"], pa.int64(), from_pandas=True)
+    labels = reading.columns["label"]
     if isinstance(labels, pa.ChunkedArray):
         labels = labels.combine_chunks()
+    if not isinstance(labels, pa.Array):
+        labels = pa.array(labels, pa.int64(), from_pandas=True)
     if reading.labels.names == card.labels.names:
         return labels.cast(pa.int16())
     mapping = reading.labels.mapping_to(card.labels)
     unknown = [name for name, label in zip(reading.labels.names, mapping, strict=True) if label is None]
     if unknown:
         raise LabelError(f"{card.name} has no class {unknown[0]!r}; its classes: {', '.join(card.labels.names)}")
-    return pa.array(mapping, pa.int16()).take(labels)
+    return pa.array(mapping, pa.int16()).take(labels.cast(pa.int64()))
 
 
 def _missing_files(root: Path, paths: Sequence[str]) -> Any:
