@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ferbench.cards import card_of, read_card
+from ferbench.dialects.merging import Part, manifest_of_parts, sample_ids_of
 from ferbench.dialects.options import ExportOptions, ImportOptions
 from ferbench.errors import ManifestError, UsageError
 from ferbench.labels import LabelSet
-from ferbench.manifest import Manifest, Sample, manifest_of
-from ferbench.protocol import folds_of
+from ferbench.manifest import Manifest, Sample
+from ferbench.protocol import fold_numbers, folds_of
+
+__all__ = [
+    "Part", "ShortNames", "card_name", "label_numbers", "list_files", "manifest_of_parts", "needed_frames",
+    "needed_label", "official_labels", "part_files", "parts_of", "read_order", "refuse_options", "rows_of_parts",
+    "sample_ids_of", "strip_prefix", "usable_rows", "whole_source", "written_order", "written_path",
+]  # fmt: skip
+
+Row = TypeVar("Row")
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
@@ -34,10 +44,80 @@ def usable_rows(manifest: Manifest, options: ExportOptions) -> Manifest:
 def parts_of(manifest: Manifest) -> Iterator[tuple[int | None, str, Manifest]]:
     """(fold number or None, `train` | `validation` | `test`, its rows) for every part the manifest has."""
     has_folds = manifest.has_values("fold")
-    for number, fold in enumerate(folds_of(manifest), start=1):
+    numbers = sorted(set(fold_numbers(manifest).tolist()) - {0}) if has_folds else [0]
+    for number, fold in zip(numbers, folds_of(manifest), strict=True):
         for part, rows in (("train", fold.train), ("validation", fold.validation), ("test", fold.test)):
             if rows is not None and (has_folds or len(rows)):
                 yield (number if has_folds else None), part, rows
+
+
+def rows_of_parts(
+    manifest: Manifest, options: ExportOptions, order: LabelSet, dialect: str, row_of: Callable[[Sample, int], Row]
+) -> Iterator[tuple[int | None, str, list[Row]]]:
+    """(fold or None, part, what `row_of(sample, label in order)` makes of its samples) for every part.
+
+    Each sample is looked at once, however many folds list it; samples in no part are not looked at.
+    """
+    usable = usable_rows(manifest, options)
+    if manifest.has_values("fold"):
+        listed = usable.where(pc.is_valid(usable.table.column("fold")))
+    else:
+        parts = pa.array(["train", "validation", "test"])
+        listed = usable.where(pc.is_in(usable.table.column("split"), parts))
+    made: dict[str, Row] = {}
+    for sample, label in zip(listed.samples(), label_numbers(listed, order), strict=True):
+        needed_label(sample, dialect)
+        assert label is not None
+        made[sample.sample_id] = row_of(sample, label)
+    for fold, part, rows in parts_of(manifest):
+        yield fold, part, [made[name] for name in rows.column("sample_id") if name in made]
+
+
+def card_name(manifest: Manifest) -> str:
+    """The dataset of a manifest: its card's name, else its own name in lower case with nothing but letters, digits and
+    `_+.-`, for the names of files."""
+    card = card_of(manifest)
+    return card.name if card else re.sub(r"[^\w+.-]", "_", manifest.name.lower())
+
+
+def refuse_options(options: ExportOptions | ImportOptions, dialect: str, **reasons: str) -> None:
+    """UsageError for an option that the dialect has no use for: `prefix="its names are clip numbers"`."""
+    for name, reason in reasons.items():
+        if getattr(options, name):
+            raise UsageError(f"--{name.replace('_', '-')} means nothing to the {dialect} dialect: {reason}")
+
+
+class ShortNames:
+    """The last `depth` components of paths, for lists that name a clip within one folder that the loader is told of.
+
+    ManifestError for a path with fewer components, and for samples that the loader could not find or tell apart: another
+    folder, or a name twice.
+    """
+
+    def __init__(self, depth: int, dialect: str, *, forbidden: str = "") -> None:
+        self._depth, self._dialect, self._forbidden = depth, dialect, forbidden
+        self._folder: str | None = None
+        self._samples: dict[str, str] = {}
+
+    def of(self, sample: Sample, path: str = "") -> str:
+        """The name of one sample, or of `path` in its place."""
+        components = (path or sample.path).split("/")
+        name = "/".join(components[-self._depth :])
+        folder = "/".join(components[: -self._depth])
+        here = f"sample {sample.sample_id!r}: the {self._dialect} dialect"
+        if len(components) < self._depth or not all(components[-self._depth :]):
+            raise ManifestError(f"{here} names clips by {self._depth} folders, and the path is {sample.path!r}")
+        if self._folder is None:
+            self._folder = folder
+        if folder != self._folder:
+            raise ManifestError(
+                f"{here} looks for every clip in one folder, and {sample.path!r} is not in {self._folder or 'the root'!r}"
+            )
+        if name in self._samples:
+            raise ManifestError(f"{here} writes the name {name!r}, which sample {self._samples[name]!r} has too")
+        self._samples[name] = sample.sample_id
+        check_characters(sample, name, self._dialect, forbidden=self._forbidden)
+        return name
 
 
 def written_order(manifest: Manifest, options: ExportOptions, *names: str) -> LabelSet:
@@ -51,7 +131,8 @@ def written_order(manifest: Manifest, options: ExportOptions, *names: str) -> La
             raise UsageError(f"--labels lacks the class {missing[0]!r} of the manifest")
         return order
     card = card_of(manifest)
-    if card is None or card.labels.missing_from(manifest.labels) or manifest.labels.missing_from(card.labels):
+    # A manifest of some of the classes is still numbered as the repository numbers them.
+    if card is None or manifest.labels.missing_from(card.labels):
         return manifest.labels
     return card.order_for(*names)
 
@@ -97,6 +178,12 @@ def written_path(
         path = options.prefix + ("" if options.prefix.endswith("/") else "/") + path
     elif options.paths == "absolute":
         path = manifest.path_of(sample).as_posix()
+    check_characters(sample, path, dialect, forbidden=forbidden)
+    return path
+
+
+def check_characters(sample: Sample, path: str, dialect: str, *, forbidden: str) -> None:
+    """ManifestError when a path holds one of `forbidden` (`" "` stands for white space), or what no line can hold."""
     for character in forbidden:
         found = any(each.isspace() for each in path) if character == " " else character in path
         if found:
@@ -105,9 +192,9 @@ def written_path(
                 f"sample {sample.sample_id!r}: the {dialect} dialect cannot hold {name} in a path: {path!r}; "
                 "move the media, or write other paths with --prefix or --paths relative"
             )
-    if "\n" in path or "\r" in path:
-        raise ManifestError(f"sample {sample.sample_id!r}: a line cannot hold the line end in its path {path!r}")
-    return path
+    if "\n" in path or "\r" in path or "\ufeff" in path:
+        what = "a byte order mark" if "\ufeff" in path else "the line end"
+        raise ManifestError(f"sample {sample.sample_id!r}: a line cannot hold {what} in its path {path!r}")
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -127,84 +214,26 @@ def official_labels(options: ImportOptions, order: LabelSet) -> LabelSet:
     return read_card(options.dataset).labels if options.dataset else order
 
 
-def strip_prefix(paths: Sequence[str], options: ImportOptions, *, folder: Path) -> tuple[list[str], Path]:
-    """Paths relative to a root, and that root. Absolute paths lose `--prefix`, or the folder they have in common.
+def strip_prefix(
+    paths: Sequence[str], options: ImportOptions, *, folder: Path, places: Sequence[str] | None = None
+) -> tuple[list[str], Path]:
+    """Paths relative to a root, and that root. Absolute paths lose `--prefix`, or the folder they have in common;
+    relative ones lose `./`.
 
-    ManifestError for an absolute path that does not begin with the prefix.
+    ManifestError for a path that does not begin with the prefix, or is only the prefix; `places[i]` is where path i is.
     """
     prefix = options.prefix
     if not prefix and paths and all(path.startswith("/") for path in paths):
-        prefix = os.path.commonpath([os.path.dirname(path) for path in paths])
+        prefix = os.path.commonpath([posixpath.dirname(path) for path in paths])
     if not prefix:
-        return list(paths), (options.root or folder).absolute()
+        return [re.sub(r"^(\./+)+", "", path) for path in paths], (options.root or folder).absolute()
     cut = prefix.rstrip("/") + "/"
-    for path in paths:
+    for row, path in enumerate(paths):
         if not path.startswith(cut):
-            raise ManifestError(f"path {path!r} does not begin with the prefix {prefix!r}; give --prefix")
+            place = f"{places[row]}: " if places else ""
+            raise ManifestError(f"{place}path {path!r} does not begin with the prefix {prefix!r}; give --prefix")
     root = options.root or (Path(prefix) if prefix.startswith("/") else folder / prefix)
     return [path[len(cut) :] for path in paths], root.absolute()
-
-
-def manifest_of_parts(
-    rows: Mapping[str, Sequence[Any]],
-    parts: Sequence[tuple[int | None, str]],
-    *,
-    labels: LabelSet,
-    order: LabelSet,
-    root: Path,
-    name: str,
-    media: str,
-) -> Manifest:
-    """One manifest of rows that may occur in several parts: `rows["path"]`, `rows["label"]` (indices into `order`) and
-    any other column, with `parts[i]` = (fold or None, part) of row i.
-
-    With fold numbers, a path's `fold` is where it is tested; rows that are only trained on get no fold, and a path that
-    is tested twice, or both trained and tested in one fold, is a ManifestError. Without them the part is its `split`.
-    The same path must say the same everywhere. Sample ids are the paths without suffix.
-    """
-    first: dict[str, int] = {}
-    folds: dict[str, int] = {}
-    splits: dict[str, str] = {}
-    seen: dict[tuple[str, int | None], str] = {}
-    names = [column for column in rows if column != "path"]
-    for index, (path, (fold, part)) in enumerate(zip(rows["path"], parts, strict=True)):
-        origin = first.setdefault(path, index)
-        differing = [column for column in names if rows[column][origin] != rows[column][index]]
-        if differing:
-            column = differing[0]
-            raise ManifestError(
-                f"{path!r} has {column} {rows[column][origin]!r} in one file and {rows[column][index]!r} in another"
-            )
-        earlier = seen.setdefault((path, fold), part)
-        if earlier != part:
-            raise ManifestError(
-                f"{path!r} is in {earlier} and in {part}{f' of fold {fold}' if fold else ''}", reason="leak"
-            )
-        if fold is None:
-            splits[path] = part
-        elif part == "test" and folds.setdefault(path, fold) != fold:
-            raise ManifestError(f"{path!r} is tested in fold {folds[path]} and in fold {fold}")
-    picked = np.array(list(first.values()), dtype=np.int64)
-    paths = list(first)
-    mapping = order.mapping_to(labels)
-    columns: dict[str, Any] = {column: [rows[column][index] for index in picked] for column in names}
-    columns["label"] = [None if label is None else mapping[label] for label in columns["label"]]
-    columns |= {
-        "sample_id": sample_ids_of(paths, media),
-        "path": paths,
-        "media": [media] * len(paths),
-        "fold": [folds.get(path) for path in paths],
-        "split": [splits.get(path) for path in paths],
-    }
-    return manifest_of(columns, labels=labels, name=name, root=root)
-
-
-def sample_ids_of(paths: Sequence[str], media: str) -> list[str]:
-    """Ids of imported samples: the path, without its suffix where it is a file and that stays unique."""
-    if media == "frames":
-        return list(paths)
-    stems = [os.path.splitext(path)[0] for path in paths]
-    return stems if len(set(stems)) == len(stems) else list(paths)
 
 
 def part_files(place: Path, pattern: re.Pattern[str], dialect: str) -> list[tuple[Path, int | None, str]]:
@@ -213,21 +242,49 @@ def part_files(place: Path, pattern: re.Pattern[str], dialect: str) -> list[tupl
     `pattern` has the groups `part` and, where folds have files, `fold`. A single file of any other name is the test part of
     a fixed split. Raises ManifestError for a folder without such files, or with folds and a fixed split mixed.
     """
+    return list_files(place, [pattern], dialect)
+
+
+def list_files(place: Path, patterns: Sequence[re.Pattern[str]], dialect: str) -> list[tuple[Path, int | None, str]]:
+    """`part_files` of the first of `patterns` that any file matches, by its path below `place` or by its whole path.
+
+    The whole path tells the fold where the folder itself is given (`split01/`). Where the pattern has a group `dataset`,
+    lists of several datasets in one folder are a ManifestError.
+    """
+    files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+    whole = [(path, path.absolute().as_posix()) for path in files]
+    below = [(path, path.name if path == place else path.relative_to(place).as_posix()) for path in files]
+    for pattern in patterns:
+        for names in (below, whole):
+            matches = [(path, match) for path, name in names if (match := pattern.fullmatch(name))]
+            if matches:
+                return _checked(place, matches)
     if place.is_file():
-        match = pattern.fullmatch(place.name)
-        return [(place, *_part(match))] if match else [(place, None, "test")]
-    matches = [(path, pattern.fullmatch(path.relative_to(place).as_posix())) for path in sorted(place.rglob("*"))]
-    found = [(path, *_part(match)) for path, match in matches if match and path.is_file()]
-    if not found:
-        raise ManifestError(
-            f"{place}: no list file of the {dialect} dialect is here; its names match {pattern.pattern}"
-        )
+        return [(place, None, "test")]
+    shown = " or ".join(pattern.pattern for pattern in patterns)
+    raise ManifestError(f"{place}: no list file of the {dialect} dialect is here; its names match {shown}")
+
+
+_PARTS = {"val": "validation", "valid": "validation"}
+_ORDER = ("train", "validation", "test")
+
+
+def _checked(place: Path, matches: Sequence[tuple[Path, re.Match[str]]]) -> list[tuple[Path, int | None, str]]:
+    """In the order of folds and parts."""
+    found, datasets = [], set()
+    for path, match in matches:
+        groups: Mapping[str, str | None] = match.groupdict()
+        part = (groups["part"] or "").lower()
+        fold = groups.get("fold")
+        found.append((path, int(fold) if fold else None, _PARTS.get(part, part)))
+        datasets.add((groups.get("dataset") or "").lower())
+    if len(datasets) > 1:
+        names = ", ".join(repr(name) for name in sorted(datasets))
+        raise ManifestError(f"{place}: lists of several datasets lie together ({names}); name one file, or --dataset")
     if len({fold is None for _, fold, _ in found}) > 1:
         raise ManifestError(f"{place}: files of folds and of a fixed split lie together; name one file, or clear up")
+    found.sort(key=lambda each: (each[1] or 0, _ORDER.index(each[2]), each[0]))
+    for earlier, later in itertools.pairwise(found):
+        if earlier[1:] == later[1:]:
+            raise ManifestError(f"{later[0]}: the same part as {earlier[0]}; name one file, or one folder")
     return found
-
-
-def _part(match: re.Match[str]) -> tuple[int | None, str]:
-    groups = match.groupdict()
-    part = {"val": "validation", "valid": "validation"}.get(groups["part"].lower(), groups["part"].lower())
-    return (int(groups["fold"]) if groups.get("fold") else None), part
