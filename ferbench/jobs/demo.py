@@ -11,10 +11,10 @@ from ferbench.jobs.align import MANIFEST, AlignOptions, AlignResult, RunOptions,
 from ferbench.jobs.evaluate import EvaluateOptions, evaluate
 from ferbench.jobs.score import REPORT_HTML, write_report
 from ferbench.jobs.splits import SplitsResult, split_manifest
-from ferbench.splitting import SplitOptions
 from ferbench.report import Report
 from ferbench.settings import resolve_all
 from ferbench.sources import BUNDLED, open_source
+from ferbench.splitting import SplitOptions
 
 DATASET, MODEL = "demo", "mini-xception"
 

@@ -60,6 +60,13 @@ class Outcome:
     decoder: str | None = None
     notes: str | None = None
     sha256: str | None = None
+    face_score: float | None = None
+    face_size: float | None = None
+    sharpness: float | None = None
+    yaw: float | None = None
+    jump: float | None = None
+    face_share: float | None = None
+    """These six are `ferbench.alignment.quality.Quality`."""
     rows: tuple[CropRow, ...] = ()
 
     @property

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferbench.alignment import align_clip
+from ferbench.alignment.quality import sample_quality
 from ferbench.detection import Detector, make_detector
 from ferbench.device import choose_device
 from ferbench.errors import FerbenchError, MediaError, StorageError, UsageError
@@ -118,6 +119,7 @@ class AlignWorker:
             num_crops=len(kept),
             frames_with_face=sum(index in faces and faces[index].origin == "detected" for index in batch.indices),
             notes="; ".join([*batch.notes, *self._notes(batch, faces)]) or None,
+            **dataclasses.asdict(sample_quality(faces, batch.indices)),
             rows=tuple(_crop_row(number, index, aligned) for number, (index, aligned) in enumerate(kept, start=1)),
         )
 

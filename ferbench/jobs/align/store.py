@@ -14,6 +14,7 @@ often the job was stopped. What align did not write it never replaces or removes
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ferbench.alignment.quality import Quality
 from ferbench.errors import UsageError
 from ferbench.jobs.align.journal import Journal
 from ferbench.jobs.align.outcome import CropRow, Outcome
@@ -57,6 +59,7 @@ READING_COLUMNS = {
     "frames_with_face": pa.int32(),
     "decoder": pa.string(),
     "notes": pa.string(),
+    **{field.name: pa.float32() for field in dataclasses.fields(Quality)},
 }
 """What an aligned manifest has beyond the schema: fields of `Outcome`."""
 
@@ -248,6 +251,7 @@ def _outcomes_of(manifest: Manifest, faces_path: Path | None = None) -> Iterator
                 name = row.pop("sample_id")
                 faces.setdefault(name, []).append(CropRow.from_dict(row))
     names = ["sample_id", "status", "error", "sha256", "path", "num_frames", *READING_COLUMNS]
+    names = [name for name in names if name in manifest.table.column_names]  # an older ferbench had fewer
     for row in manifest.table.select(names).to_pylist():
         row |= {"crops": row.pop("path"), "num_crops": row.pop("num_frames") or 0}
         yield Outcome(**row, rows=tuple(faces.get(row["sample_id"], ())))
