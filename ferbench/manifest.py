@@ -139,16 +139,23 @@ class Manifest:
     def where(self, mask: pa.Array | Sequence[bool]) -> Manifest:
         """The rows where `mask` is true, in order."""
         array = mask if isinstance(mask, (pa.Array, pa.ChunkedArray)) else pa.array(list(mask), type=pa.bool_())
-        # Rows of a checked table need no second check, and 1,000 folds of a million rows would pay for it.
-        part = object.__new__(Manifest)
-        for each in dataclasses.fields(self):
-            object.__setattr__(part, each.name, getattr(self, each.name))
-        object.__setattr__(part, "table", self.table.filter(array))
-        return part
+        return self._unchecked(table=self.table.filter(array))
 
     def replace(self, **changes: Any) -> Manifest:
         """The same manifest with other metadata (or another table)."""
-        return dataclasses.replace(self, **changes)
+        if {"table", "labels"} & set(changes):
+            return dataclasses.replace(self, **changes)
+        return self._unchecked(**changes)
+
+    def _unchecked(self, **changes: Any) -> Manifest:
+        # Rows of a checked table need no second check, and 1,000 folds of a million rows would pay for it.
+        unknown = set(changes) - {each.name for each in dataclasses.fields(self)}
+        if unknown:
+            raise TypeError(f"a manifest has no field {sorted(unknown)[0]!r}")
+        copy = object.__new__(Manifest)
+        for each in dataclasses.fields(self):
+            object.__setattr__(copy, each.name, changes.get(each.name, getattr(self, each.name)))
+        return copy
 
     def path_of(self, sample: Sample) -> Path:
         """Absolute path of a sample's media."""
@@ -241,7 +248,8 @@ def _check(manifest: Manifest) -> None:
         if table.column(name).null_count:
             _refuse(manifest, pc.is_null(table.column(name)), f"{name} is empty")
     ids = table.column("sample_id")
-    if len(pc.unique(ids)) != len(ids):
+    # Ascending ids, which large readers give, are unique without a hash table of millions of strings.
+    if not _ascending(ids) and len(pc.unique(ids)) != len(ids):
         counts = pc.value_counts(ids)
         twice = [entry["values"] for entry in counts.to_pylist() if entry["counts"] > 1]
         raise ManifestError(
@@ -275,6 +283,11 @@ def _check(manifest: Manifest) -> None:
         manifest, pc.less_equal(end, pc.coalesce(start, pa.scalar(0, pa.int32()))), "end_frame is not after start_frame"
     )
     _refuse(manifest, pc.less(table.column("fold"), 1), "fold is below 1; folds are numbered from 1")
+
+
+def _ascending(values: pa.ChunkedArray) -> bool:
+    """Whether each value is greater than the one before it."""
+    return bool(pc.all(pc.less(values.slice(0, max(len(values) - 1, 0)), values.slice(1))).as_py() is not False)
 
 
 def _refuse(manifest: Manifest, broken: pa.ChunkedArray, rule: str) -> None:
