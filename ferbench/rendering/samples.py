@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from ferbench.errors import ManifestError
 from ferbench.manifest import Manifest
+from ferbench.rendering.outliers import outliers
 
 TILE_HEIGHT_PX = 96
 MOST_CROPS = 8
@@ -94,22 +95,35 @@ def failed_mask(manifest: Manifest) -> NDArray[np.bool_]:
 
 
 def select_samples(manifest: Manifest, *, most: int) -> Selection:
-    """At most `most` rows. When there are more samples: failed ones first, up to half the rows, then the rest spread."""
+    """At most `most` rows, the unusual ones first (see `outliers`), the worst at the top.
+
+    When there are more samples: failed ones up to half the rows, then unusual ones up to half of what is left, then the
+    rest spread over the manifest.
+    """
     failed = failed_mask(manifest)
-    lost, fine = np.flatnonzero(failed), np.flatnonzero(~failed)
+    strange = {row: words for row, words in outliers(manifest).items() if not failed[row]}
+    lost = np.flatnonzero(failed)
+    unusual = np.array(list(strange), dtype=np.int64)
+    plain = np.setdiff1d(np.flatnonzero(~failed), unusual)
     if len(manifest) <= most:
-        chosen = np.arange(len(manifest))
+        chosen = np.concatenate([unusual, np.setdiff1d(np.arange(len(manifest)), unusual)])
     else:
-        room = max(most // 2, most - len(fine))
+        room = max(most // 2, most - len(manifest) + len(lost))
         shown = lost[spread(len(lost), room)] if len(lost) else lost
-        chosen = np.concatenate([shown, fine[spread(len(fine), most - len(shown))]])
+        left = most - len(shown)
+        unusual = unusual[: max(left // 2, left - len(plain))]
+        chosen = np.concatenate([unusual, shown, plain[spread(len(plain), left - len(unusual))]])
     records = manifest.table.take(pa.array(chosen, pa.int64())).to_pylist()
     origins = _origins(manifest.root / "faces.parquet", [record["sample_id"] for record in records])
-    rows = tuple(_row(manifest, record, origins) for record in records)
+    rows = tuple(
+        _row(manifest, record, origins, strange.get(int(row))) for row, record in zip(chosen, records, strict=True)
+    )
     return Selection(rows, len(manifest), len(lost), int(failed[chosen].sum()))
 
 
-def _row(manifest: Manifest, record: dict[str, Any], origins: dict[tuple[str, int], str]) -> SampleRow:
+def _row(
+    manifest: Manifest, record: dict[str, Any], origins: dict[tuple[str, int], str], unusual: str | None
+) -> SampleRow:
     failed = record["status"] == "failed"
     numbered = {} if failed else _crop_files(manifest.root / record["path"], record)
     numbers = sorted(numbered)
@@ -118,7 +132,7 @@ def _row(manifest: Manifest, record: dict[str, Any], origins: dict[tuple[str, in
         class_name=None if record["label"] is None else manifest.labels.names[record["label"]],
         error=(record["error"] or "failed: no reason was recorded") if failed else None,
         frames=_frames_text(record.get("frames_with_face"), record.get("frames_sampled")),
-        notes=str(record["notes"]) if record.get("notes") else None,
+        notes="; ".join(filter(None, (unusual and f"unusual: {unusual}", record.get("notes")))) or None,
         num_crops=len(numbers),
         crops=tuple(
             Crop(numbers[index], numbered[numbers[index]], origins.get((record["sample_id"], numbers[index]), "detected"))

@@ -1,0 +1,45 @@
+"""Which samples' faces are unlike the others': they are looked at first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from ferbench.manifest import Manifest
+
+UNUSUAL = 3.5
+"""Modified z-score above which a value is an outlier (Iglewicz and Hoaglin, "How to Detect and Handle Outliers", 1993)."""
+FEWEST = 8
+"""With fewer samples than this nothing is unusual."""
+COLUMNS = {
+    "face_score": (-1, 0.01, "detector score {:.2f}, usual {:.2f}"),
+    "face_size": (-1, 2.0, "face of {:.0f} px, usual {:.0f}"),
+    "sharpness": (-1, 5.0, "sharpness {:.0f}, usual {:.0f}"),
+    "yaw": (0, 3.0, "turned by {:.0f} degrees, usual {:.0f}"),
+    "jump": (1, 0.05, "jumps {:.1f} face widths, usual {:.1f}"),
+    "face_share": (-1, 0.02, "a face in {:.0%} of the frames, usual {:.0%}"),
+}
+"""Quality column of an aligned manifest -> (which side is bad: low -1, high 1, both 0; the least spread that its noise
+has, so that equal values are not made special by rounding; how it is said)."""
+
+
+def outliers(manifest: Manifest) -> dict[int, str]:
+    """Row -> what is unusual about it, the most unusual first; {} for a manifest without quality columns.
+
+    A value's distance from the median is measured in median absolute deviations (times 0.6745, as the z-score of a normal
+    distribution), with a floor per column.
+    """
+    worst = np.zeros(len(manifest))
+    said: dict[int, str] = {}
+    for column, (side, least, words) in COLUMNS.items():
+        if column not in manifest.table.column_names or len(manifest) < FEWEST:
+            continue
+        values = manifest.table.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        usual = float(np.nanmedian(values)) if not np.isnan(values).all() else 0.0
+        distance = values - usual
+        spread = max(float(np.nanmedian(np.abs(distance))) if not np.isnan(values).all() else 0.0, least)
+        score = 0.6745 * (np.abs(distance) if side == 0 else side * distance) / spread
+        for row in np.flatnonzero(np.nan_to_num(score) > np.maximum(worst, UNUSUAL)).tolist():
+            worst[row] = score[row]
+            said[row] = words.format(values[row], usual)
+    return {row: said[row] for row in sorted(said, key=lambda row: (-worst[row], row))}
