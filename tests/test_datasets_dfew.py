@@ -5,7 +5,7 @@ import sys
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trees import dfew, write
+from trees import dfew, spread, write
 
 from ferbench.cards import read_card
 from ferbench.datasets import find_reader, resolve_options
@@ -13,6 +13,7 @@ from ferbench.datasets.dfew import clip_id
 from ferbench.datasets.spreadsheet import cell_text
 from ferbench.errors import DataError, FerbenchError, MissingExtraError
 from ferbench.manifest import read_manifest
+from ferbench.protocols import apply_protocol
 
 FEW = {
     "00003": 0,
@@ -72,6 +73,21 @@ def test_the_official_copy_has_nothing_to_complain_about(copy, tmp_path, ferbenc
     assert (last.sample_id, last.path, last.media) == ("16372", "DFEW/Clip/clip_224x224/16372", "frames")
     frames = manifest.column("num_frames")
     assert (sum(count < 16 for count in frames), min(frames)) == (14, 11)
+
+
+def test_a_table_of_12059_labels_gets_the_official_folds_of_the_11697_clips_that_are_there(copy, tmp_path, ferbench):
+    labels = dfew.labels()
+    others = (number for number in range(1, dfew.LAST) if f"{number:05d}" not in labels)
+    rows = [(int(clip), label) for clip, label in labels.items()]
+    rows += [(next(others), label) for label in spread((43, 114, 40, 56, 29, 1, 79))]
+    write(tmp_path / "copy/labels.csv", "".join(f"{clip},{label + 1}\n" for clip, label in sorted(rows)))
+    (tmp_path / "copy/Clip").symlink_to(copy / "DFEW/Clip")
+    ran = ferbench("index", "dfew", tmp_path / "copy", "-o", tmp_path / "m.parquet", "--json")
+    assert [(finding["rule"], finding["count"]) for finding in ran.json["findings"]] == [("missing-file", 362)]
+    result = apply_protocol(read_manifest(tmp_path / "m.parquet"), "official")
+    assert result.findings == ()
+    folds = dict(zip(result.manifest.column("sample_id"), result.manifest.column("fold"), strict=True))
+    assert {clip: fold for clip, fold in folds.items() if fold} == dfew.contiguous_folds(labels)
 
 
 def test_the_card_holds_the_published_counts():
@@ -211,7 +227,7 @@ def test_clips_are_found_in_every_form(tmp_path, made, media, path, kind):
 def test_aligned_faces_are_taken_before_videos_unless_asked(tmp_path):
     few(tmp_path)
     write(tmp_path / "Clip/original/00003.mp4")
-    assert reading(tmp_path).facts == {"layout": "folds", "media": "clip_224x224"}
+    assert reading(tmp_path).facts == {"labels": "folds", "media": "clip_224x224"}
     assert reading(tmp_path, media="original").columns["path"][1] == "Clip/original/00007.mp4"
 
 
@@ -242,7 +258,7 @@ def test_a_table_gives_labels_without_folds(tmp_path):
     found = reading(tmp_path)
     assert (found.columns["sample_id"], found.columns["label"]) == (["00001", "00002"], [0, 6])
     assert "fold" not in found.columns
-    assert found.facts["layout"] == "table"
+    assert found.facts["labels"] == "table"
     assert {(skip.reason, skip.severity): skip.count for skip in found.skipped} == {
         ("duplicate", "error"): 1, ("bad-row", "error"): 1, ("no-label", "note"): 1, ("label-range", "error"): 1
     }  # fmt: skip

@@ -83,7 +83,7 @@ def read(root: Path, card: Card, options: Mapping[str, str]) -> Reading:
         layout=f"{labels.layout}, clips in {places.folder or 'no folder'}",
         rows_read=len(rows) + sum(skip.count for skip in skipped),
         base=labels.base,
-        facts={"layout": "table" if labels.fold is None else "folds", "media": places.media.name},
+        facts={"labels": "table" if labels.fold is None else "folds", "media": places.media.name},
         skipped=skipped,
         findings=tuple(findings),
     )

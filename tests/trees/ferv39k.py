@@ -17,7 +17,8 @@ CLASSES = {"train": (5854, 5523, 7790, 5906, 2502, 1833, 1680), "test": (1473, 1
 SCENES = {
     "Action": (640, 164), "Argue": (2122, 533), "Business": (1418, 358), "Conflict": (1990, 501), "Contest": (1917, 483),
     "Crime": (1494, 377), "Crisis": (1193, 301), "DailyLife": (1868, 471), "ElegantArt": (990, 252),
-    "Experiment": (443, 113), "History": (2151, 539), "Interview": (1675, 424), "Liveshow": (903, 228), "Medicine": (549, 143),
+    "Experiment": (443, 113), "History": (2151, 539), "Interview": (1675, 424), "Liveshow": (903, 228),
+    "Medicine": (549, 143),
     "OfficialEvent": (1136, 287), "ScholarReport": (1609, 405), "School": (1607, 405), "Social": (892, 229),
     "Speech": (1465, 369), "Talkshow": (1386, 350), "Terror": (1677, 422), "War": (1963, 493),
 }  # fmt: skip
