@@ -95,7 +95,8 @@ def _work(plan: AlignPlan, options: AlignOptions, run: RunOptions) -> list[Outco
                 outcome = _outcome(task, result)
                 store.journal.record(outcome)
                 outcomes.append(outcome.without_rows())
-                advance(outcome.sample_id if outcome.succeeded else f"{outcome.sample_id}: failed")
+                faces = outcome.frames_with_face
+                advance(outcome.sample_id, frames=outcome.frames_sampled, faces=faces, failed=outcome.reason or "")
         manifest = store.write_tables(plan.source)
         write_contact_sheet(manifest, store.out / CONTACT_SHEET)
         store.finish()
