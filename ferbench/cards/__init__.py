@@ -1,7 +1,7 @@
 """Dataset cards: what is published about a dataset, as data, and the comparison of a manifest with it."""
 
 from ferbench.cards.card import Card, card_names, card_of, cards_folder, find_card, read_card
-from ferbench.cards.counts import PublishedCount, verify_counts
+from ferbench.cards.counts import PublishedCount, count_part, verify_counts
 
 __all__ = [
     "Card",
@@ -9,6 +9,7 @@ __all__ = [
     "card_names",
     "card_of",
     "cards_folder",
+    "count_part",
     "find_card",
     "read_card",
     "verify_counts",

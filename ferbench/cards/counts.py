@@ -78,15 +78,22 @@ def verify_counts(
     when the manifest has folds, one of a split only when it has splits.
     """
     facts = facts or {}
-    labels = manifest.table.column("label").fill_null(-1).to_numpy().astype(np.int64)
     findings: list[Finding] = []
     applicable = [count for count in counts if all(facts.get(key) == value for key, value in count.when.items())]
     for count in applicable:
-        mask = _mask(manifest, count.where)
-        if mask is not None:
-            found = np.bincount(labels[mask & (labels >= 0)], minlength=len(manifest.labels))
+        found = count_part(manifest, count.where)
+        if found is not None:
             findings += _compare(manifest, count, found)
     return findings
+
+
+def count_part(manifest: Manifest, where: Mapping[str, Any]) -> NDArray[np.int64] | None:
+    """(K,) labelled rows per class of a part, as `PublishedCount.where` names it; None when the manifest cannot tell."""
+    mask = _mask(manifest, where)
+    if mask is None:
+        return None
+    labels = manifest.table.column("label").fill_null(-1).to_numpy().astype(np.int64)
+    return np.bincount(labels[mask & (labels >= 0)], minlength=len(manifest.labels))
 
 
 def _mask(manifest: Manifest, where: Mapping[str, Any]) -> NDArray[np.bool_] | None:
