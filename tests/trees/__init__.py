@@ -6,6 +6,7 @@ exact grammar and an empty file for every picture or video, with the published c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,16 @@ def touch_all(folder: Path, names: Sequence[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         (folder / name).touch()
+
+
+def link_all(folder: Path, names: Sequence[str]) -> None:
+    """Empty files in one folder, all of them links to the first: ten times as fast, for trees of tens of thousands.
+
+    Nothing may be written into one of them, since it would be in all.
+    """
+    touch_all(folder, names[:1])
+    for name in names[1:]:
+        os.link(folder / names[0], folder / name)
 
 
 def spread(counts: Sequence[int]) -> list[int]:
