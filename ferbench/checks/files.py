@@ -14,6 +14,7 @@ _ADVICE = {
     "not-a-video": "the column media says video; correct it, or get the right file",
     "not-an-image": "the column media says image, or it lies among frames; correct it, or get the right file",
     "bad-range": "correct start_frame and end_frame",
+    "bug": "a mistake in ferbench or one of its libraries: report it, with the file",
     "worker-died": "the file kills the decoder; convert it with another program",
 }
 _OTHERWISE = "look at the file with another program; leave the sample out if it stays unreadable"

@@ -4,7 +4,7 @@ The DCT hash of Zauner, "Implementation and Benchmarking of Perceptual Image Has
 picture in grey, scaled to 32x32, its discrete cosine transform, and for each of the 8x8 lowest frequencies whether it is
 above their median. Here the 8x8 block begins at the lowest frequency, as in the ImageHash package, and scaling is by area.
 
-Numbers that two pictures must have in common, and where they come from: 124 photographs and video frames, each written as
+Numbers that two pictures must have in common, and where they come from: 128 photographs and video frames, each written as
 JPEG of quality 60 and 90, scaled to half, both, and brightened by 10 %; 140 rendered faces aligned to 112 pixels, the same.
 
     bits that differ         copies: median 0, largest 4.    frames next to each other: 95 % at most 4.

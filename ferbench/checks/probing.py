@@ -109,6 +109,9 @@ class ProbeWorker:
             raise
         except FerbenchError as error:
             return Probe(task.row, error=error.as_row())
+        except Exception as error:
+            # A bug in ours or in a library: this sample's finding says so, and the others are visited.
+            return Probe(task.row, error=f"bug: {type(error).__name__}: {' '.join(str(error).split())}")
 
     def _image(self, task: ProbeTask) -> Probe:
         probe = Probe(task.row, num_frames=1, total=1)

@@ -93,6 +93,8 @@ def print_result(result: Any) -> None:
         **{f"not {name}": why for name, why in result.not_checked.items()},
         "findings": ", ".join(counted(count, name) for name, count in count_severities(result.findings).items()),
     }
+    if result.unreadable:
+        rows["unreadable"] = counted(result.unreadable, "sample")
     if result.fixed is not None:
         rows["recounted"] = f"{counted(result.recounted, 'row')}, {result.fixed}"
     if result.report is not None:

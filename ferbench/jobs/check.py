@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ferbench._version import __version__
@@ -53,6 +55,8 @@ class CheckResult:
     findings: tuple[Finding, ...]
     visited: int
     """Samples whose files were looked at."""
+    unreadable: int = 0
+    """Those of them that could not be read: findings of `files`, where that ran."""
     recounted: int | None = None
     """Rows whose frame count was corrected; None without `fix`."""
     fixed: Path | None = None
@@ -67,6 +71,7 @@ class CheckResult:
             "checked": list(self.checked),
             "not_checked": dict(self.not_checked),
             "visited": self.visited,
+            "unreadable": self.unreadable,
             "severities": count_severities(self.findings),
             "recounted": self.recounted,
             "fixed": str(self.fixed) if self.fixed else None,
@@ -109,7 +114,7 @@ def check_manifest(
         write_findings(findings, report)
     return CheckResult(
         manifest.name, len(manifest), tuple(running), {name: why for name, why in reasons.items() if why},
-        tuple(findings), visited, changed, target, report,
+        tuple(findings), visited, len(probes.errors), changed, target, report,
     )  # fmt: skip
 
 
@@ -143,10 +148,13 @@ def _fix_target(source: str, fix: FixOptions | None, chosen: list[str]) -> Path 
 def _visit(manifest: Manifest, job: ProbeJob, options: CheckOptions) -> tuple[Probes, int]:
     """Every sample that no earlier job gave up, through an engine."""
     probes, visited = Probes(len(manifest), pictures=job.pictures), 0
-    failed = manifest.table.column("status").to_pylist().count("failed")
-    total = len(manifest) - failed
-    with progress("visiting files", total) as advance:
-        for tasks, found in engine_of(options.engine)(job, _tasks(manifest), worker_count(options.workers, total)):
+    table = manifest.table
+    wanted = pc.invert(pc.fill_null(pc.equal(table.column("status"), "failed"), False))
+    counts = pc.value_counts(table.column("media").filter(wanted)).to_pylist()
+    tasks_in_all = sum(math.ceil(entry["counts"] / _AT_ONCE[entry["values"]]) for entry in counts)
+    with progress("visiting files", sum(entry["counts"] for entry in counts)) as advance:
+        workers = worker_count(options.workers, tasks_in_all)
+        for tasks, found in engine_of(options.engine)(job, _tasks(manifest), workers):
             # These say something about the job, not about the sample.
             if isinstance(found, (StorageError, UsageError, MissingExtraError)):
                 raise found
