@@ -19,13 +19,12 @@ from pathlib import Path
 
 from ferbench.cards import find_card
 from ferbench.dialects.frames import frames_sample
-from ferbench.dialects.lists import ShortNames, list_files, manifest_of_parts, refuse_options, rows_of_parts
+from ferbench.dialects.lists import ShortNames, list_files, list_lines, manifest_of_parts, refuse_options, rows_of_parts
 from ferbench.dialects.options import Content, ExportOptions, ImportOptions
 from ferbench.dialects.words import ClassWords
 from ferbench.errors import ManifestError
 from ferbench.labels import LabelSet
 from ferbench.manifest import Manifest, Sample
-from ferbench.textfiles import numbered_lines
 
 DIALECT = "ferv39k-official"
 _NAMES = {"release": "4_setups/All_scenes/{part}_All.csv", "flat": "{part}_All.csv"}
@@ -71,7 +70,7 @@ def read_files(place: Path, options: ImportOptions) -> Manifest:
     rows = []
     known: set[str] = set()
     for path, _, part in found:
-        for number, line in numbered_lines(path):
+        for number, line in list_lines(path):
             where = f"{path}:{number}"
             fields = line.strip().split(" ")
             if len(fields) != 2 or len(fields[0].split("/")) != 3 or not all(fields[0].split("/")):

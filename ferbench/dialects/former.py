@@ -34,6 +34,7 @@ from ferbench.dialects.lists import (
     ShortNames,
     card_name,
     list_files,
+    list_lines,
     manifest_of_parts,
     needed_frames,
     official_labels,
@@ -46,7 +47,6 @@ from ferbench.dialects.lists import (
 from ferbench.dialects.options import Content, ExportOptions, ImportOptions
 from ferbench.errors import ManifestError
 from ferbench.manifest import Manifest, Sample
-from ferbench.textfiles import numbered_lines
 
 DIALECT = "former"
 
@@ -162,7 +162,7 @@ def read_files(place: Path, options: ImportOptions) -> Manifest:
     own = re.compile(rf"(?:.*/)?{re.escape(title)}_(?:set_(?P<fold>\d+)_)?{_PART}\.txt")
     found = list_files(place, [own, _ANY] if title else [_ANY], DIALECT)
     for path, fold, part in found:
-        for number, line in numbered_lines(path):
+        for number, line in list_lines(path):
             where = f"{path}:{number}"
             for column, value in zip(columns, _fields(line, where, len(order)), strict=True):
                 columns[column].append(value)

@@ -16,13 +16,14 @@ import pyarrow.compute as pc
 from ferbench.cards import card_of, read_card
 from ferbench.dialects.merging import Part, manifest_of_parts, sample_ids_of
 from ferbench.dialects.options import ExportOptions, ImportOptions
-from ferbench.errors import ManifestError, UsageError
+from ferbench.errors import DataError, ManifestError, UsageError
 from ferbench.labels import LabelSet
 from ferbench.manifest import Manifest, Sample
 from ferbench.protocol import fold_numbers, folds_of
+from ferbench.textfiles import numbered_lines
 
 __all__ = [
-    "Part", "ShortNames", "card_name", "label_numbers", "list_files", "manifest_of_parts", "needed_frames",
+    "Part", "ShortNames", "card_name", "label_numbers", "list_files", "list_lines", "manifest_of_parts", "needed_frames",
     "needed_label", "official_labels", "part_files", "parts_of", "read_order", "refuse_options", "rows_of_parts",
     "sample_ids_of", "strip_prefix", "usable_rows", "whole_source", "written_order", "written_path",
 ]  # fmt: skip
@@ -234,6 +235,14 @@ def strip_prefix(
             raise ManifestError(f"{place}path {path!r} does not begin with the prefix {prefix!r}; give --prefix")
     root = options.root or (Path(prefix) if prefix.startswith("/") else folder / prefix)
     return [path[len(cut) :] for path in paths], root.absolute()
+
+
+def list_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """`numbered_lines` of a list file; ManifestError where it is no text."""
+    try:
+        yield from numbered_lines(path)
+    except DataError as error:
+        raise ManifestError(error.message, reason=error.reason) from error
 
 
 def part_files(place: Path, pattern: re.Pattern[str], dialect: str) -> list[tuple[Path, int | None, str]]:

@@ -24,6 +24,7 @@ from ferbench.dialects.frames import frames_on_disk, frames_sample
 from ferbench.dialects.lists import (
     card_name,
     list_files,
+    list_lines,
     manifest_of_parts,
     official_labels,
     read_order,
@@ -37,7 +38,6 @@ from ferbench.dialects.options import Content, ExportOptions, ImportOptions
 from ferbench.dialects.pandas_rules import taken_for_another_value
 from ferbench.errors import ManifestError
 from ferbench.manifest import Manifest, Sample
-from ferbench.textfiles import numbered_lines
 
 DIALECT = "mae-dfer"
 VARIANTS = ("mae-dfer",)
@@ -122,7 +122,7 @@ def read_files(place: Path, options: ImportOptions) -> Manifest:
 def _rows(path: Path, classes: int) -> list[tuple[str, int, str]]:
     """(folder, label, `file:line`) of every line."""
     rows = []
-    for number, line in numbered_lines(path):
+    for number, line in list_lines(path):
         where = f"{path}:{number}"
         fields = line.strip().split(" ")
         if len(fields) != 2:
