@@ -49,6 +49,12 @@ class SourceOptions:
 @click.option("--sampler", metavar="MODE", help="Which frames: uniform, former, dfer-clip, mae-dfer, …, all. [uniform]")
 @click.option("--clip-len", type=int, help="Frames per clip; 0 is the sampler's own. [0]")
 @click.option("--format", "format", metavar="jpg|png", help="Of the crops. [jpg]")
+@click.option(
+    "--pack",
+    metavar="none|tar|parquet",
+    help="Shards instead of folders: WebDataset tars, or Hugging Face parquet. [none]",
+)
+@click.option("--shard-size", type=int, help="Samples per shard. [1000]")
 @run_options("device", "workers", "batch-size", "limit", "max-failures", "overwrite", "engine")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @json_option

@@ -2,6 +2,7 @@
 
     kinds        which paths are videos, images and frame folders
     files        opening one, or saying why not
+    packs        tars and parquet files of pictures, addressed as folders
     containers   what a video file's own header says
     sweep        the contract of a video decoder, and how one gives up
     video        the table of decoders, and one read: sweep, count honestly, keep what was chosen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -10,16 +11,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ferbench.errors import MediaError
+from ferbench.media.packs import find_place, picture_bytes
 
 
 @contextmanager
 def open_media(path: str | Path) -> Iterator[BinaryIO]:
-    """A regular file that is not empty, for reading bytes.
+    """A regular file that is not empty, or a picture in a pack, for reading bytes.
 
     Raises MediaError: `missing-file`, `empty-file`, or `unreadable` for every other error of the operating system in
     the block, and for what is no file: opening a pipe would wait for somebody to write to it.
     """
     name = display_name(path)
+    place = find_place(path)
+    if place is not None:
+        yield io.BytesIO(picture_bytes(place))
+        return
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ferbench.errors import MediaError
+from ferbench.media.packs import find_place, frame_names
 
 Media = Literal["image", "video", "frames"]
 
@@ -62,12 +63,14 @@ def looks_like_frames(folder: Path) -> bool:
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The images of a frame folder in frame order: by prefix, then by the number before the suffix.
+    """The images of a frame folder, or of a sample in a pack, in frame order: by prefix, then by the last number.
 
     The number counts, not its width: `9.jpg` is before `10.jpg`, and `009.jpg` before `010.jpg`. Names without a
     number are in alphabetical order. Raises MediaError when the folder is missing or cannot be listed.
     """
-    return [folder / name for name in sorted(filter(_is_image, _names(folder)), key=_frame_order)]
+    place = find_place(folder)
+    names = frame_names(place) if place is not None else _names(folder)
+    return [folder / name for name in sorted(filter(_is_image, names), key=_frame_order)]
 
 
 def find_media(root: Path) -> list[FoundMedia]:

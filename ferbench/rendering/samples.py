@@ -15,8 +15,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from ferbench.errors import ManifestError
+from ferbench.errors import ManifestError, MediaError
 from ferbench.manifest import Manifest
+from ferbench.media import frame_files
+from ferbench.media.files import open_media
+from ferbench.media.packs import find_place
 from ferbench.rendering.outliers import outliers
 
 TILE_HEIGHT_PX = 96
@@ -152,12 +155,13 @@ def _frames_text(with_face: int | None, sampled: int | None) -> str | None:
 def _crop_files(path: Path, record: dict[str, Any]) -> dict[int, Path | None]:
     """1-based crop number -> file, None where the file is gone. A video has no crops."""
     if record["media"] == "image":
-        return {1: path if path.is_file() else None}
+        return {1: path if path.is_file() or find_place(path) else None}
     if record["media"] == "video":
         return {}
     try:
-        found = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."]
-    except OSError:
+        listed = frame_files(path) if find_place(path) else list(path.iterdir())
+        found = [file for file in listed if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."]
+    except (OSError, MediaError):
         found = []
     files = sorted(found, key=lambda file: (_number(file) or 0, file.name))[record["start_frame"] : record["end_frame"]]
     wanted = record["num_frames"] or len(files) or 1
@@ -197,10 +201,10 @@ def tile(crop: Crop) -> Image.Image:
     if crop.path is None:
         return Image.new("RGB", (TILE_HEIGHT_PX, TILE_HEIGHT_PX), MISSING_GREY)
     try:
-        with Image.open(crop.path) as file:
+        with open_media(crop.path) as opened, Image.open(opened) as file:
             image = ImageOps.exif_transpose(file).convert("RGB")
     # A broken file shows itself in any of these, depending on its format.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+    except (MediaError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
         return tile(Crop(crop.number, None, crop.origin))
     width = min(max(round(image.width * TILE_HEIGHT_PX / image.height), 1), 2 * TILE_HEIGHT_PX)
     return ImageOps.fit(image, (width, TILE_HEIGHT_PX), Image.Resampling.LANCZOS)

@@ -14,6 +14,7 @@ from ferbench.engines import engine_of, worker_count
 from ferbench.errors import FerbenchError, MissingExtraError, StorageError, TooManyFailuresError, UsageError
 from ferbench.jobs.align.options import AlignOptions, RunOptions
 from ferbench.jobs.align.outcome import Outcome
+from ferbench.jobs.align.packing import Packer
 from ferbench.jobs.align.paths import CONTACT_SHEET, MANIFEST
 from ferbench.jobs.align.plan import AlignPlan, media_counts, plan_align
 from ferbench.jobs.align.sample import AlignJob, AlignTask, failed
@@ -89,11 +90,19 @@ def _work(plan: AlignPlan, options: AlignOptions, run: RunOptions) -> list[Outco
     store.open(task.crops for task in plan.todo)
     try:
         with progress("aligning", len(plan.todo)) as advance:
-            job = AlignJob(str(store.out.absolute()), options, run.device, run.batch_size, run.deadline)
+            packed = run.pack != "none"
+            job = AlignJob(str(store.out.absolute()), options, run.device, run.batch_size, run.deadline, packed)
+            packer = (
+                Packer(store.out, plan.source, plan.crops, (task.sample_id for task in plan.todo)) if packed else None
+            )
+            if packer:
+                packer.finish_stopped()
             workers = worker_count(run.workers, len(plan.todo))
             for task, result in engine_of(run.engine)(job, plan.todo, workers):
                 outcome = _outcome(task, result)
                 store.journal.record(outcome)
+                if packer:
+                    packer.done(outcome.sample_id)
                 outcomes.append(outcome.without_rows())
                 faces = outcome.frames_with_face
                 advance(outcome.sample_id, frames=outcome.frames_sampled, faces=faces, failed=outcome.reason or "")

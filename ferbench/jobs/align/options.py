@@ -13,6 +13,7 @@ from ferbench.recipe import Recipe
 from ferbench.sampling import Sampler
 
 FORMATS = {"jpg": ".jpg", "png": ".png"}
+PACKS = {"none": "", "tar": ".tar", "parquet": ".parquet"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +118,16 @@ class RunOptions:
     """Failed samples that are still a success."""
     overwrite: bool = False
     engine: str = "local"
+    pack: str = "none"
+    """`tar` (WebDataset) or `parquet` (Hugging Face datasets): crops go into shards instead of folders."""
+    shard_size: int = 1000
+    """Samples per shard."""
 
     def __post_init__(self) -> None:
+        if self.pack not in PACKS:
+            raise UsageError(f"unknown pack {self.pack!r}; known: {', '.join(PACKS)}")
+        if self.shard_size < 1:
+            raise UsageError(f"shard-size must be at least 1, got {self.shard_size}")
         if self.engine not in ENGINES:
             raise UsageError(f"unknown engine {self.engine!r}; known: {', '.join(ENGINES)}")
         for name in ("workers", "max_failures"):

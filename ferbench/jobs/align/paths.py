@@ -7,6 +7,7 @@ import hashlib
 from ferbench.jobs.align.options import FORMATS
 
 MANIFEST, FACES, CONTACT_SHEET = "manifest.parquet", "faces.parquet", "contact_sheet.jpg"
+SHARDS = "shards"
 STATE_FOLDER, LOCK = ".ferbench", ".ferbench.lock"
 RESERVED = frozenset({MANIFEST, FACES, CONTACT_SHEET, STATE_FOLDER, LOCK})
 
@@ -28,6 +29,13 @@ def crops_path(sample_id: str, media: str, image_format: str) -> str:
     if f"{parts[0]}{suffix}" in RESERVED and len(parts) == 1:
         parts[0] = _percent(parts[0][0]) + parts[0][1:]
     return "/".join(parts) + suffix
+
+
+def on_disk(crops: str) -> str:
+    """What of a crops path is a file or folder of its own: all of it, or the pack that a packed path goes through."""
+    parts = crops.split("/")
+    is_packed = len(parts) > 2 and parts[0] == SHARDS and parts[1].endswith((".tar", ".parquet"))
+    return "/".join(parts[:2]) if is_packed else crops
 
 
 def _name(part: str) -> str:

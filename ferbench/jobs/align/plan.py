@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ferbench.detection import weights_sha256
 from ferbench.errors import FaceError, ManifestError, MediaError, UsageError
-from ferbench.jobs.align.options import AlignOptions, RunOptions
+from ferbench.jobs.align.options import PACKS, AlignOptions, RunOptions
 from ferbench.jobs.align.outcome import Outcome
+from ferbench.jobs.align.packing import packed_path, staged_place
 from ferbench.jobs.align.paths import crops_path
 from ferbench.jobs.align.sample import AlignTask, sha256_of_source, size_of_source
 from ferbench.jobs.align.store import AlignStore
 from ferbench.manifest import Manifest
+from ferbench.media.packs import find_place, frame_names, picture_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class AlignPlan:
     """How many of `todo` failed in an earlier run."""
     renamed: tuple[Outcome, ...]
     """Earlier outcomes whose source now has another id; their crops go."""
+    crops: Mapping[str, str]
+    """Sample id -> path of its crops, for every row of the source."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for `--dry-run --json`."""
@@ -54,6 +58,7 @@ def plan_align(source: Manifest, out: Path, options: AlignOptions, run: RunOptio
     store = AlignStore(out, options.recipe(weights_sha256()))
     finished = {} if run.overwrite else store.finished()
     renamed = _renamed(source, finished, out)
+    crops = _crops_of(source, options, run)
     tasks, keep, retried = [], [], 0
     for number, sample in enumerate(source.samples()):
         task = AlignTask(
@@ -63,7 +68,7 @@ def plan_align(source: Manifest, out: Path, options: AlignOptions, run: RunOptio
             media=sample.media,
             start_frame=sample.start_frame,
             end_frame=sample.end_frame,
-            crops=crops_path(sample.sample_id, sample.media, options.format),
+            crops=crops[sample.sample_id],
             error=sample.error if sample.status == "failed" and not source.recipe else None,
         )
         earlier = finished.get(sample.sample_id)
@@ -72,13 +77,22 @@ def plan_align(source: Manifest, out: Path, options: AlignOptions, run: RunOptio
         if wanted and not (earlier and _stands(earlier, task, out)):
             retried += earlier is not None and not earlier.succeeded
             tasks.append(task)
-    _refuse_nested(
-        crops_path(name, media, options.format)
-        for name, media in zip(source.column("sample_id"), source.column("media"), strict=True)
-    )
+    _refuse_nested(crops.values())
     _refuse_inside_source(tasks, out)
     store.refuse_foreign(task.crops for task in tasks)
-    return AlignPlan(store, source.where(keep), tuple(tasks), retried, renamed)
+    return AlignPlan(store, source.where(keep), tuple(tasks), retried, renamed, crops)
+
+
+def _crops_of(source: Manifest, options: AlignOptions, run: RunOptions) -> dict[str, str]:
+    """Sample id -> where its crops go, relative to the output folder."""
+    rows = zip(source.column("sample_id"), source.column("media"), strict=True)
+    crops = {name: crops_path(name, media, options.format) for name, media in rows}
+    if run.pack == "none":
+        return crops
+    return {
+        name: packed_path(path, media, position, suffix=PACKS[run.pack], shard_size=run.shard_size)
+        for position, ((name, path), media) in enumerate(zip(crops.items(), source.column("media"), strict=True))
+    }
 
 
 def _renamed(source: Manifest, finished: dict[str, Outcome], out: Path) -> tuple[Outcome, ...]:
@@ -112,8 +126,8 @@ def _stands(earlier: Outcome, task: AlignTask, out: Path) -> bool:
     if not earlier.succeeded:
         is_final = earlier.reason == FaceError.default_reason and earlier.sha256 is not None
         return is_final and place.exists() and _same_bytes(earlier, task)
-    crops = out / task.crops
-    if not crops.exists() or (task.media != "image" and _num_files(crops) != earlier.num_crops):
+    crops = _found_crops(out, task, earlier.num_crops)
+    if crops is None:
         return False
     if not place.exists():
         return True  # the raw videos may be gone by now; the crops are good
@@ -127,6 +141,23 @@ def _same_bytes(earlier: Outcome, task: AlignTask) -> bool:
         return sha256_of_source(Path(task.place), task.media) == earlier.sha256
     except MediaError:
         return False
+
+
+def _found_crops(out: Path, task: AlignTask, count: int) -> Path | None:
+    """The file or folder whose age is that of the sample's crops; None when they are not all there."""
+    place = find_place(out / task.crops)
+    if place is not None:
+        try:
+            whole = picture_bytes(place) if task.media == "image" else len(frame_names(place)) == count
+        except MediaError:
+            whole = False
+        if whole:
+            return place.pack
+    staged = staged_place(out, task.crops)
+    crops = staged if staged.exists() else out / task.crops
+    if not crops.exists() or (task.media != "image" and _num_files(crops) != count):
+        return None
+    return crops
 
 
 def _num_files(folder: Path) -> int:

@@ -20,6 +20,7 @@ from ferbench.errors import FerbenchError, MediaError, StorageError, UsageError
 from ferbench.faces import AlignedFace
 from ferbench.jobs.align.options import FORMATS, AlignOptions
 from ferbench.jobs.align.outcome import CropRow, Outcome
+from ferbench.jobs.align.packing import staged_place
 from ferbench.jobs.align.paths import STATE_FOLDER
 from ferbench.media import FrameBatch, FrameReader, ReadRequest, frame_files
 from ferbench.sampling import Sampler
@@ -53,6 +54,8 @@ class AlignJob:
     device: str
     batch_size: int
     deadline: float
+    packed: bool = False
+    """Crops are staged for a shard instead of written to their place."""
 
     def open(self) -> AlignWorker:
         """Start this process's decoder and load its detector."""
@@ -156,7 +159,7 @@ class AlignWorker:
         suffix = FORMATS[self._job.options.format]
         parameters = [cv2.IMWRITE_JPEG_QUALITY, self._job.options.quality] if suffix == ".jpg" else []
         encoded = [_encoded(image, suffix, parameters) for image in images]
-        target = self._out / task.crops
+        target = staged_place(self._out, task.crops) if self._job.packed else self._out / task.crops
 
         def write(temporary: Path) -> None:
             if task.media == "image":

@@ -28,7 +28,7 @@ from ferbench.alignment.quality import Quality
 from ferbench.errors import UsageError
 from ferbench.jobs.align.journal import Journal
 from ferbench.jobs.align.outcome import CropRow, Outcome
-from ferbench.jobs.align.paths import CONTACT_SHEET, FACES, LOCK, MANIFEST, RESERVED, STATE_FOLDER
+from ferbench.jobs.align.paths import CONTACT_SHEET, FACES, LOCK, MANIFEST, RESERVED, STATE_FOLDER, on_disk
 from ferbench.manifest import Manifest, read_manifest, write_manifest
 from ferbench.recipe import Recipe
 from ferbench.storage import remove, storage_errors, write_atomically, write_json
@@ -126,9 +126,9 @@ class AlignStore:
     # --- whose it is ---------------------------------------------------------------------------------------------------
 
     def recorded_crops(self) -> set[str]:
-        """Crop paths that earlier runs wrote or were about to write."""
+        """Crops that earlier runs wrote or were about to write: their paths, of packed ones those of the packs."""
         manifest = self.written_manifest()
-        recorded = set(manifest.column("path")) if manifest else set()
+        recorded = {on_disk(path) for path in manifest.column("path")} if manifest else set()
         if self._crops_file.exists():
             recorded |= set(json.loads(self._crops_file.read_text(encoding="utf-8")))
         return recorded
@@ -137,7 +137,7 @@ class AlignStore:
         """UsageError when one of `crops`, or a file of ours, would replace what align did not write."""
         recorded = self.recorded_crops()
         is_ours = self.written_manifest() is not None or self.journal.exists()
-        places = [name for name in crops if name not in recorded]
+        places = [name for name in dict.fromkeys(map(on_disk, crops)) if name not in recorded]
         places += [] if is_ours else sorted(RESERVED - {LOCK})
         for name in places:
             place = self.out / name
@@ -154,6 +154,8 @@ class AlignStore:
 
     def remove_crops(self, name: str) -> None:
         """Remove one path below the folder, and folders that are empty after it."""
+        if on_disk(name) != name:
+            return  # a sample of a pack goes when its pack is written anew
         remove(self.out / name)
         folder = (self.out / name).parent
         while folder != self.out and folder.is_dir() and not any(folder.iterdir()):
@@ -185,7 +187,7 @@ class AlignStore:
         """Begin or continue recording. `crops` are the paths this run may write, noted for a later `discard`."""
         with storage_errors(self.out, "starting the journal"):
             remove(self.staging)
-            write_json(self._crops_file, sorted(self.recorded_crops() | set(crops)))
+            write_json(self._crops_file, sorted(self.recorded_crops() | set(map(on_disk, crops))))
             if not self.journal.exists():
                 manifest = self.written_manifest()
                 known = manifest is not None and (self.out / FACES).exists()

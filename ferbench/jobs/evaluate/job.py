@@ -16,6 +16,7 @@ from ferbench.jobs.evaluate.predict import predict
 from ferbench.jobs.evaluate.select import select_samples
 from ferbench.manifest import Manifest, Sample
 from ferbench.media import frame_files
+from ferbench.media.packs import find_place
 from ferbench.models import MODELS, model_module
 from ferbench.predictions import Predictions, read_predictions, write_predictions
 from ferbench.storage import sha256_of_file, sha256_of_value
@@ -115,8 +116,12 @@ def _job_id(manifest: Manifest, manifest_path: Path, samples: Sequence[Sample], 
 def _size_of(manifest: Manifest, sample: Sample) -> list[Any]:
     """The sample and the bytes of its media, which a changed root or a replaced file changes too."""
     path = manifest.path_of(sample)
+    place = find_place(path)
+    path = place.pack if place else path
     try:
-        sizes = [file.stat().st_size for file in (frame_files(path) if sample.media == "frames" else [path])]
+        sizes = [
+            file.stat().st_size for file in (frame_files(path) if sample.media == "frames" and not place else [path])
+        ]
     except (OSError, MediaError):
         sizes = []
     return [sample.sample_id, len(sizes), sum(sizes)]
