@@ -504,7 +504,7 @@ def test_a_csv_keeps_every_row_and_understands_its_header(tmp_path):
         ("# classes: happy\npath,label\na.mp4,sad\n", "class 'sad' is not in the label set"),
         ("path,label\na.mp4,3\n", "label '3' is a number, and nothing says which class it means"),
         ("path\n../a.mp4\n", "leaves the root"),
-        ("path,status\na.mp4,ok\n", "cannot be given in a CSV"),
+        ("path,status\na.mp4,fine\n", "status is not one of ok, failed"),
         ("path,Path\na.mp4,b.mp4\n", "occurs twice"),
     ],
 )
