@@ -46,6 +46,36 @@ def find_files(root: Path, *patterns: str) -> list[Path]:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A video, or a folder that may hold a clip's frames."""
+
+    name: str
+    """Without the suffix of a video."""
+    kind: str
+    """`video` or `frames`."""
+    path: str
+    """Relative to the root."""
+
+
+def videos_and_folders(root: Path) -> Iterator[Found]:
+    """Every video and every folder below the root, except what lies in clip folders."""
+    for folder, found in walk_sparsely(root):
+        for entry in found:
+            stem, suffix = os.path.splitext(entry.name)
+            if entry.is_dir():
+                yield Found(entry.name, "frames", relative(folder / entry.name, root))
+            elif suffix.lower() in VIDEO_SUFFIXES:
+                yield Found(stem, "video", relative(folder / entry.name, root))
+
+
+def kind_to_read(clips: Sequence[Found], wanted: str) -> str:
+    """`video` or `frames`: what is asked for, else videos where there are any."""
+    if wanted != "auto":
+        return wanted
+    return "frames" if clips and all(clip.kind == "frames" for clip in clips) else "video"
+
+
+@dataclass(frozen=True, slots=True)
 class Media:
     """One form of a dataset's clips: `original` as videos, `clip_224x224` as frame folders."""
 
