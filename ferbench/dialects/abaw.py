@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from ferbench.datasets.aff_wild2 import source_video
 from ferbench.datasets.frame_labels import five_digits
-from ferbench.dialects.lists import official_labels, parts_of, strip_prefix, usable_rows
+from ferbench.dialects.lists import official_labels, strip_prefix
 from ferbench.dialects.options import ExportOptions, ImportOptions
 from ferbench.errors import ManifestError
 from ferbench.labels import LabelSet
@@ -35,15 +35,19 @@ def frame_parts(
 
     Raises ManifestError for folds, for samples that are no pictures and for paths that are not `<video>/<number>.jpg`.
     """
+    if manifest.has_values("fold"):
+        raise ManifestError(
+            f"manifest {manifest.name!r} has folds, and the {dialect} dialect holds one train and one validation part; "
+            "make a fixed split (make-splits --kind hold-out), or write another dialect"
+        )
+    if not manifest.has_values("split"):
+        raise ManifestError(f"manifest {manifest.name!r} has no split; run make-splits on it")
     numbers = pa.array(manifest.labels.mapping_to(order), pa.int64())
-    for fold, part, rows in parts_of(manifest):
-        if fold is not None:
-            raise ManifestError(
-                f"manifest {manifest.name!r} has folds, and the {dialect} dialect holds one train and one validation part; "
-                "make a fixed split (make-splits --kind hold-out), or write another dialect"
-            )
-        table = usable_rows(rows, options).table
-        table = table.filter(pc.is_valid(table.column("label")))
+    # Only what is written is copied: the other columns are most of a table of millions of rows.
+    used = manifest.table.select(["sample_id", "path", "media", "label", "split"])
+    listed = pc.and_(_usable(manifest, options), pc.is_valid(used.column("label")))
+    for part, name in PARTS.items():
+        table = used.filter(pc.and_(listed, pc.fill_null(pc.equal(used.column("split"), part), False)))
         if not len(table):
             continue
         _refuse(table, pc.not_equal(table.column("media"), "image"), f"the {dialect} dialect holds pictures of frames")
@@ -52,7 +56,7 @@ def frame_parts(
             table, pc.invert(pc.match_substring_regex(paths, FRAME)),
             f"the {dialect} dialect names frames as '<video>/<number>.jpg'; this path is another",
         )  # fmt: skip
-        frames = pc.replace_substring_regex(paths, r"(?s)^.*/([^/]+/[^/]+)$", r"\1")
+        frames = _frames_of(paths)
         labels = numbers.take(table.column("label").combine_chunks())
         result = pa.table({"frame": frames, "path": paths, "label": labels})
         if not _ascending(frames):
@@ -66,7 +70,27 @@ def frame_parts(
                     f"samples {ids[at].as_py()!r} and {ids[at + 1].as_py()!r} are both {column[at].as_py()!r} in the "
                     f"{dialect} dialect; a video has one picture per frame"
                 )
-        yield PARTS[part], result
+        yield name, result
+
+
+def _frames_of(paths: pa.ChunkedArray) -> pa.ChunkedArray:
+    """`<video>/<image>`: the last two parts of each path."""
+    above = "".join(f"{each}/" for each in paths[0].as_py().split("/")[:-2])
+    if above and pc.all(pc.starts_with(paths, above)).as_py():
+        # The usual case, one folder for all videos: no regular expression for every row.
+        frames = pc.replace_substring(paths, above, "", max_replacements=1)
+        if pc.all(pc.equal(pc.count_substring(frames, "/"), 1)).as_py():
+            return frames
+    return pc.replace_substring_regex(paths, r"^.*/([^/]+/[^/]+)$", r"\1")
+
+
+def _usable(manifest: Manifest, options: ExportOptions) -> pa.ChunkedArray:
+    """True for the rows that `lists.usable_rows` keeps."""
+    usable = pc.fill_null(pc.not_equal(manifest.table.column("status"), "failed"), True)
+    if options.min_frames:
+        frames = manifest.table.column("num_frames")
+        usable = pc.and_(usable, pc.fill_null(pc.greater_equal(frames, options.min_frames), True))
+    return usable
 
 
 def _ascending(values: pa.ChunkedArray) -> bool:
