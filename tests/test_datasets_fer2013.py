@@ -42,7 +42,7 @@ def test_the_csv_with_its_pictures_has_nothing_to_complain_about(copy, tmp_path,
     assert counts["test"]["disgust"] == 55
     manifest = read_manifest(tmp_path / "m.parquet")
     last = list(manifest.samples())[-1]
-    assert (last.sample_id, last.path, last.split) == ("fer0035886", "images/fer0035886.png", "test")
+    assert (last.sample_id, last.path, last.split) == ("fer2013_35886", "images/fer2013_35886.png", "test")
 
 
 def test_a_csv_without_pictures_says_how_to_write_them(tmp_path, ferbench):
@@ -52,15 +52,15 @@ def test_a_csv_without_pictures_says_how_to_write_them(tmp_path, ferbench):
     found = {finding["rule"]: finding for finding in ran.json["findings"]}
     assert found["no-pictures"]["advice"].endswith(f"index fer2013 {tmp_path} -o images=images`")
     assert found["missing-file"]["message"].startswith("2 of 2 files are not below")
-    assert read_manifest(tmp_path / "m.parquet").column("error")[0] == "no-file: images/fer0000000.png"
+    assert read_manifest(tmp_path / "m.parquet").column("error")[0] == "no-file: images/fer2013_00000.png"
     assert not (tmp_path / "images").exists()
 
 
 def test_pixels_become_grey_pictures_row_by_row(tmp_path):
     small_copy(tmp_path, fer2013.row(0, "Training", first=7), fer2013.row(1, "PublicTest"), "", "")
     found = reading(tmp_path, images="deep/pictures")
-    assert found.columns["path"] == ["deep/pictures/fer0000000.png", "deep/pictures/fer0000001.png"]
-    picture = cv2.imread(str(tmp_path / "deep/pictures/fer0000000.png"), cv2.IMREAD_UNCHANGED)
+    assert found.columns["path"] == ["deep/pictures/fer2013_00000.png", "deep/pictures/fer2013_00001.png"]
+    picture = cv2.imread(str(tmp_path / "deep/pictures/fer2013_00000.png"), cv2.IMREAD_UNCHANGED)
     assert (picture.shape, picture.dtype) == ((48, 48), np.uint8)
     assert np.array_equal(picture.ravel(), (np.arange(48 * 48) + 7) % 256)
     assert (found.rows_read, found.findings) == (2, ())
@@ -69,9 +69,9 @@ def test_pixels_become_grey_pictures_row_by_row(tmp_path):
 def test_written_pictures_are_used_and_not_written_again(tmp_path):
     small_copy(tmp_path, fer2013.row(0, "Training"))
     reading(tmp_path, images="images")
-    write(tmp_path / "images/fer0000000.png", b"mine")
-    assert reading(tmp_path, images="images").columns["path"] == ["images/fer0000000.png"]
-    assert (tmp_path / "images/fer0000000.png").read_bytes() == b"mine"
+    write(tmp_path / "images/fer2013_00000.png", b"mine")
+    assert reading(tmp_path, images="images").columns["path"] == ["images/fer2013_00000.png"]
+    assert (tmp_path / "images/fer2013_00000.png").read_bytes() == b"mine"
 
 
 def test_bad_pixels_are_a_finding_and_a_missing_picture(tmp_path):
@@ -80,13 +80,13 @@ def test_bad_pixels_are_a_finding_and_a_missing_picture(tmp_path):
     extraction = extract_pixels(tmp_path / "fer2013.csv", tmp_path / "out")
     assert (extraction.rows, extraction.written) == (5, 1)
     assert [(finding.sample, finding.message.partition("picture: ")[2]) for finding in extraction.findings] == [
-        ("fer0000001", "3 numbers, a picture has 2,304"),
-        ("fer0000002", "'256' is no whole number from 0 to 255"),
-        ("fer0000003", "'x' is no whole number from 0 to 255"),
-        ("fer0000004", "not three fields"),
+        ("fer2013_00001", "3 numbers, a picture has 2,304"),
+        ("fer2013_00002", "'256' is no whole number from 0 to 255"),
+        ("fer2013_00003", "'x' is no whole number from 0 to 255"),
+        ("fer2013_00004", "not three fields"),
     ]
     assert extraction.findings[0].message.startswith(f"{tmp_path}/fer2013.csv:3: ")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["fer0000000.png"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["fer2013_00000.png"]
     found = reading(tmp_path, images="out")
     assert (len(found.columns["path"]), found.rows_read) == (4, 5)
     (skip,) = found.skipped
@@ -123,26 +123,24 @@ def test_the_folder_of_the_pictures_must_be_below_the_root(tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_the_pictures_of_fer_plus_s_script_are_found_in_their_three_folders(tmp_path):
-    rows = [fer2013.row(0, usage) for usage in ("Training", "PublicTest", "PrivateTest")]
-    small_copy(tmp_path / "fer2013", *rows)
-    for number, folder in enumerate(("FER2013Train", "FER2013Valid", "FER2013Test")):
-        touch_all(tmp_path / "data" / folder, [f"fer{number:07d}.png"])
-    assert reading(tmp_path).columns["path"] == [
-        "data/FER2013Train/fer0000000.png",
-        "data/FER2013Valid/fer0000001.png",
-        "data/FER2013Test/fer0000002.png",
-    ]
+def test_the_pictures_of_fer_plus_are_not_taken_for_rows_of_the_csv(tmp_path):
+    small_copy(tmp_path, fer2013.row(0, "Training"), fer2013.row(6, "Training"))
+    touch_all(tmp_path / "data/FER2013Train", ["fer0000000.png", "fer0000001.png"])
+    found = reading(tmp_path)
+    assert found.columns["path"] == ["images/fer2013_00000.png", "images/fer2013_00001.png"]
+    assert found.findings[0].message.endswith(
+        "the 2 named as fer0000000.png are FER+'s, whose numbers are not the rows of the csv"
+    )
 
 
 def test_pictures_in_two_folders_are_taken_from_the_first_and_that_is_said(tmp_path):
     small_copy(tmp_path, fer2013.row(0, "Training"))
-    touch_all(tmp_path / "a", ["fer0000000.png"])
-    touch_all(tmp_path / "b", ["fer0000000.png"])
+    touch_all(tmp_path / "a", ["fer2013_00000.png"])
+    touch_all(tmp_path / "b", ["fer2013_00000.png"])
     found = reading(tmp_path)
-    assert found.columns["path"] == ["a/fer0000000.png"]
+    assert found.columns["path"] == ["a/fer2013_00000.png"]
     assert found.findings[-1].message == "1 pictures are both in a and in b; those in a are taken"
-    assert reading(tmp_path, images="b").columns["path"] == ["b/fer0000000.png"]
+    assert reading(tmp_path, images="b").columns["path"] == ["b/fer2013_00000.png"]
 
 
 def test_icml_face_data_has_other_columns_and_the_same_rows(tmp_path):
@@ -150,7 +148,7 @@ def test_icml_face_data_has_other_columns_and_the_same_rows(tmp_path):
     small_copy(tmp_path, f"4,PublicTest,{pixels}", name="icml_face_data.csv", header="emotion, Usage, pixels")
     found = reading(tmp_path, images="images")
     assert (found.columns["label"], found.columns["split"]) == ([4], ["validation"])
-    assert (tmp_path / "images/fer0000000.png").stat().st_size > 0
+    assert (tmp_path / "images/fer2013_00000.png").stat().st_size > 0
 
 
 def test_fer2013_csv_is_taken_where_the_competition_s_files_are_beside_it(tmp_path):
@@ -174,7 +172,7 @@ def test_a_malformed_row_is_skipped_with_its_line(tmp_path, row, reason, message
     (skip,) = found.skipped
     assert (skip.reason, skip.severity, skip.count) == (reason, "error", 1)
     assert skip.first == (f"{tmp_path}/fer2013.csv:4: {message}",)
-    assert found.columns["sample_id"] == ["fer0000000", "fer0000002"]
+    assert found.columns["sample_id"] == ["fer2013_00000", "fer2013_00002"]
 
 
 def test_another_header_is_refused_with_what_was_expected(tmp_path):

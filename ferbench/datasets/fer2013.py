@@ -6,8 +6,8 @@
     train/angry/Training_10118481.jpg           copies with class folders; their `test` holds both test parts,
     test/angry/PrivateTest_10131363.jpg         which only the names of the files tell apart
 
-A sample of the csv is the picture `fer0000000.png` of its row, wherever below the root such pictures are. With the option
-`images` they are written to that folder first, where it is not there or empty. Sources: microsoft/FERPlus,
+A sample of the csv is the picture `fer2013_00000.png` of its row, wherever below the root such pictures are. With the
+option `images` they are written to that folder first, where it is not there or empty. Sources: microsoft/FERPlus,
 src/generate_training_data.py; Facial-Expression-Recognition.Pytorch, preprocess_fer2013.py.
 """
 
@@ -18,6 +18,8 @@ from pathlib import Path
 
 from ferbench.cards import Card
 from ferbench.datasets.fer2013_pixels import (
+    FERPLUS_NAMES,
+    ROW_NAMES,
     Pictures,
     csv_rows_of,
     extract_pixels,
@@ -78,7 +80,7 @@ def _read_csv(root: Path, path: Path, card: Card, options: Mapping[str, str]) ->
             first = "; ".join(finding.message for finding in bad[:3])
             advice = "their rows are in the manifest as failed; get a whole copy of the csv"
             findings.append(Finding("error", "bad-pixels", f"{len(bad):,} rows: {first}", advice, count=len(bad)))
-    pictures = find_pictures(root, folder)
+    pictures = find_pictures(root, folder, ROW_NAMES)
     rows_read = 0
     names: list[str] = []
     numbers: list[int] = []
@@ -129,20 +131,19 @@ def _read_csv(root: Path, path: Path, card: Card, options: Mapping[str, str]) ->
 
 def _home(root: Path, csv: Path, folder: Path | None, pictures: Pictures) -> str:
     """Where a picture that is nowhere should be: with the others, in the folder of the option, else beside the csv."""
-    if len(pictures.folders) == 1:
-        place = pictures.folders[0]
-    else:
-        place = relative(folder or csv.parent / "images", root)
+    place = pictures.folders[0] if pictures.folders else relative(folder or csv.parent / "images", root)
     return "" if place == "." else f"{place}/"
 
 
 def _without_pictures(root: Path, csv: Path, pictures: Pictures) -> list[Finding]:
     if pictures.paths:
         return []
-    message = f"{relative(csv, root)} holds the pictures as numbers, and no folder has them as fer0000000.png, …"
-    return [
-        Finding("error", "no-pictures", message, f"write them: `ferbench index fer2013 {root} -o images=images`"),
-    ]
+    theirs = len(find_pictures(root, None, FERPLUS_NAMES).paths)
+    message = f"{relative(csv, root)} holds the pictures as numbers, and no folder has them as fer2013_00000.png, …"
+    if theirs:
+        message += f"; the {theirs:,} named as fer0000000.png are FER+'s, whose numbers are not the rows of the csv"
+    advice = f"write them: `ferbench index fer2013 {root} -o images=images`"
+    return [Finding("error", "no-pictures", message, advice)]
 
 
 # --- class folders ------------------------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
     emotion,pixels,Usage
     0,70 80 82 … 106,Training              2,304 numbers 0..255: 48 rows of 48 grey values
 
-A picture is called `fer0000000.png` after its row, counted from 0: the names of microsoft/FERPlus,
-src/generate_training_data.py, so that FER2013 and FER+ share their pictures.
+A picture is called `fer2013_00060.png` after its row, counted from 0. FER+'s own names, `fer0000059.png`, are no row
+numbers, whatever its README says: row 60 of fer2013.csv is row 60 of fer2013new.csv, which calls it fer0000059.png, and
+only 57 of 35,714 named rows have their own number (microsoft/FERPlus, fer2013new.csv and src/generate_training_data.py). So
+the two kinds of names must not look alike.
 """
 
 from __future__ import annotations
@@ -25,7 +27,11 @@ from ferbench.storage import write_atomically
 SIDE = 48
 COLUMNS = ("emotion", "pixels", "usage")
 
-_NAME = re.compile(r"(fer\d{7})\.(png|jpe?g|bmp)", re.IGNORECASE)
+ROW_NAMES = r"fer2013_\d{5}"
+FERPLUS_NAMES = r"fer\d{7}"
+"""Patterns of a picture's name without suffix."""
+
+_SUFFIXES = r"\.(?:png|jpe?g|bmp)"
 _VALUES = {str(value).encode(): value for value in range(256)}
 
 
@@ -37,7 +43,7 @@ class Row:
     """One row of the csv, as it stands there."""
 
     index: int
-    """From 0: the number in the picture's name."""
+    """From 0."""
     line: int
     """Line of the file, from 1."""
     fields: tuple[bytes, bytes, bytes] | None
@@ -46,7 +52,12 @@ class Row:
     @property
     def name(self) -> str:
         """The picture's name without suffix."""
-        return f"fer{self.index:07d}"
+        return row_name(self.index)
+
+
+def row_name(index: int) -> str:
+    """`fer2013_00060`: the sample of a row, and its picture without suffix."""
+    return f"fer2013_{index:05d}"
 
 
 def csv_rows_of(path: Path) -> Iterator[Row]:
@@ -108,7 +119,7 @@ class Extraction:
 
 
 def extract_pixels(csv: Path, out: Path) -> Extraction:
-    """Write every row's picture to `out` as `fer0000000.png`, 48x48 grey; all of them or, when it is interrupted, none.
+    """Write every row's picture to `out` as `fer2013_00000.png`, 48x48 grey; all of them or, when it is interrupted, none.
 
     A row whose pixels are not 2,304 numbers from 0 to 255 is a finding. `out` must not exist or be empty. Raises
     DataError for a file that is not FER2013's, StorageError when the pictures cannot be written.
@@ -141,10 +152,10 @@ def extract_pixels(csv: Path, out: Path) -> Extraction:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Where the pictures named after rows are."""
+    """Where pictures are, by their names."""
 
     paths: Mapping[str, str]
-    """Name without suffix -> path relative to the root."""
+    """Name without suffix, in lower case -> path relative to the root."""
     folders: tuple[str, ...] = ()
     """The folders that hold them, relative to the root."""
     twice: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -159,8 +170,9 @@ class Pictures:
         return [Finding("warning", "two-pictures", message, "say which with -o images=FOLDER", count=len(self.twice))]
 
 
-def find_pictures(root: Path, folder: Path | None = None) -> Pictures:
-    """Pictures named `fer0000000.png` anywhere below `folder`, by default the root; each folder is listed once."""
+def find_pictures(root: Path, folder: Path | None, *patterns: str) -> Pictures:
+    """Pictures whose names match a pattern, anywhere below `folder` or else the root; each folder is listed once."""
+    wanted = re.compile(f"(?:{'|'.join(patterns)}){_SUFFIXES}", re.IGNORECASE)
     paths: dict[str, str] = {}
     folders: list[str] = []
     twice: dict[str, tuple[str, str]] = {}
@@ -174,9 +186,9 @@ def find_pictures(root: Path, folder: Path | None = None) -> Pictures:
             for name, is_folder in _listed(place):
                 if is_folder:
                     below.append(place / name)
-                elif match := _NAME.fullmatch(name):
+                elif wanted.fullmatch(name):
                     holds = True
-                    stem = match[1].lower()
+                    stem = name.rpartition(".")[0].lower()
                     if stem in paths:
                         twice[stem] = (os.path.dirname(paths[stem]) or ".", where)
                     else:

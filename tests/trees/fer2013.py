@@ -1,4 +1,4 @@
-"""FER2013: `fer2013.csv` and an empty `images/fer0000000.png` per row.
+"""FER2013: `fer2013.csv` and an empty `images/fer2013_00000.png` per row.
 
 The pixels of a row are one number instead of 2,304, or the file would have 165 MB; nothing reads them where the pictures
 are. `row` makes a whole one.
@@ -33,7 +33,7 @@ def lines() -> list[str]:
 def fabricate(root: Path) -> None:
     """The csv and its pictures."""
     write(root / "fer2013.csv", "\n".join(lines()) + "\n")
-    touch_all(root / "images", [f"fer{number:07d}.png" for number in range(35887)])
+    touch_all(root / "images", [f"fer2013_{number:05d}.png" for number in range(35887)])
 
 
 def fabricate_folders(root: Path, *, prefixes: bool, train: Sequence[int] = COUNTS["Training"]) -> None:
