@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from trees import spread, touch_all, write
+from trees import spread, link_all, write
 
 COUNTS = {
     "Training": (3995, 436, 4097, 7215, 4830, 3171, 4965),
@@ -33,7 +33,7 @@ def lines() -> list[str]:
 def fabricate(root: Path) -> None:
     """The csv and its pictures."""
     write(root / "fer2013.csv", "\n".join(lines()) + "\n")
-    touch_all(root / "images", [f"fer2013_{number:05d}.png" for number in range(35887)])
+    link_all(root / "images", [f"fer2013_{number:05d}.png" for number in range(35887)])
 
 
 def fabricate_folders(root: Path, *, prefixes: bool, train: Sequence[int] = COUNTS["Training"]) -> None:
@@ -43,5 +43,5 @@ def fabricate_folders(root: Path, *, prefixes: bool, train: Sequence[int] = COUN
         part = "train" if usage == "Training" else "test"
         for folder, count in zip(CLASSES, counts, strict=True):
             prefix = f"{usage}_" if prefixes else ""
-            touch_all(root / part / folder, [f"{prefix}{number + each}.jpg" for each in range(count)])
+            link_all(root / part / folder, [f"{prefix}{number + each}.jpg" for each in range(count)])
             number += count

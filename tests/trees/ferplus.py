@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trees import spread, touch_all, write
+from trees import spread, link_all, write
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 FOLDERS = {"Training": "FER2013Train", "PublicTest": "FER2013Valid", "PrivateTest": "FER2013Test"}
@@ -73,4 +73,4 @@ def fabricate(root: Path) -> None:
     fabricate_votes(root)
     for usage, folder in FOLDERS.items():
         names = {line.split(",")[1] for line in new_lines() if line.startswith(f"{usage},fer")}
-        touch_all(root / "data" / folder, sorted(names))
+        link_all(root / "data" / folder, sorted(names))
