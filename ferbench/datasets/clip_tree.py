@@ -57,15 +57,17 @@ class Found:
     """Relative to the root."""
 
 
-def videos_and_folders(root: Path) -> Iterator[Found]:
-    """Every video and every folder below the root, except what lies in clip folders."""
+def videos_and_folders(root: Path) -> list[Found]:
+    """Every video and every folder below the root, by path, except what lies in clip folders."""
+    clips = []
     for folder, found in walk_sparsely(root):
         for entry in found:
             stem, suffix = os.path.splitext(entry.name)
             if entry.is_dir():
-                yield Found(entry.name, "frames", relative(folder / entry.name, root))
+                clips.append(Found(entry.name, "frames", relative(folder / entry.name, root)))
             elif suffix.lower() in VIDEO_SUFFIXES:
-                yield Found(stem, "video", relative(folder / entry.name, root))
+                clips.append(Found(stem, "video", relative(folder / entry.name, root)))
+    return sorted(clips, key=lambda clip: clip.path.split("/"))
 
 
 def kind_to_read(clips: Sequence[Found], wanted: str) -> str:
