@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from trees import spread, link_all, write
+from trees import link_all, spread, write
 
 COUNTS = {
     "Training": (3995, 436, 4097, 7215, 4830, 3171, 4965),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trees import spread, link_all, write
+from trees import link_all, spread, write
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 FOLDERS = {"Training": "FER2013Train", "PublicTest": "FER2013Valid", "PrivateTest": "FER2013Test"}
