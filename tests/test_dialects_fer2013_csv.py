@@ -27,10 +27,10 @@ def random_picture(path, seed):
 
 def test_rows_are_pixels_in_the_manifests_order_and_come_back(tmp_path, ferbench):
     root = tmp_path / "own"
-    pixels = [random_picture(root / f"fer{number:07d}.png", number) for number in range(4)]
+    pixels = [random_picture(root / f"fer2013_{number:05d}.png", number) for number in range(4)]
     columns = {
-        "sample_id": [f"fer{number:07d}" for number in range(4)],
-        "path": [f"fer{number:07d}.png" for number in range(4)],
+        "sample_id": [f"fer2013_{number:05d}" for number in range(4)],
+        "path": [f"fer2013_{number:05d}.png" for number in range(4)],
         "label": ["neutral", "anger", "surprise", "sadness"],
         "split": ["train", "test", "validation", "train"],
     }
@@ -49,8 +49,10 @@ def test_rows_are_pixels_in_the_manifests_order_and_come_back(tmp_path, ferbench
     read = read_manifest(tmp_path / "m.parquet")
     assert read.labels.names == FER2013
     assert by_id(read, "path", "label", "split", "num_frames") == {
-        "fer0000000": ("fer0000000.png", "neutral", "train", 1), "fer0000001": ("fer0000001.png", "angry", "test", 1),
-        "fer0000002": ("fer0000002.png", "surprise", "validation", 1), "fer0000003": ("fer0000003.png", "sad", "train", 1),
+        "fer2013_00000": ("fer2013_00000.png", "neutral", "train", 1),
+        "fer2013_00001": ("fer2013_00001.png", "angry", "test", 1),
+        "fer2013_00002": ("fer2013_00002.png", "surprise", "validation", 1),
+        "fer2013_00003": ("fer2013_00003.png", "sad", "train", 1),
     }  # fmt: skip
     ferbench("export", tmp_path / "m.parquet", "--dialect", "fer2013-csv", "-o", tmp_path / "again")
     assert (tmp_path / "again/fer2013.csv").read_bytes() == written.read_bytes()
@@ -111,7 +113,7 @@ def test_a_row_that_is_no_picture_is_named(tmp_path, ferbench, text, message):
 def test_the_other_copys_column_order_and_line_ends_are_read(tmp_path, ferbench):
     (tmp_path / "icml_face_data.csv").write_text(f"emotion, Usage, pixels\r\n3,PrivateTest,{FLAT}\r\n")
     assert ferbench("import", tmp_path, "--dialect", "fer2013-csv", "-o", tmp_path / "m.parquet").code == 0
-    assert by_id(read_manifest(tmp_path / "m.parquet"), "label", "split") == {"fer0000000": ("happy", "test")}
+    assert by_id(read_manifest(tmp_path / "m.parquet"), "label", "split") == {"fer2013_00000": ("happy", "test")}
 
 
 ROWS = st.lists(

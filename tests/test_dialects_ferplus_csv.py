@@ -68,6 +68,18 @@ def test_label_csv_is_three_files_without_a_header_and_comes_back(imported, tmp_
     assert (train.column("path"), train.root) == (first.column("path")[:2], tmp_path / "out")
 
 
+def test_a_name_in_two_rows_is_two_samples_of_one_picture_and_comes_back(tmp_path, ferbench):
+    text = HEADER + ROWS + NOT_A_FACE + "Training,fer0000001.png,9,0,0,0,0,0,0,0,1,0\n"
+    (tmp_path / "fer2013new.csv").write_text(text)
+    ran = ferbench("import", tmp_path, "--dialect", "ferplus-csv", "-o", tmp_path / "m.parquet")
+    assert ran.code == 0, ran.err
+    rows = by_id(read_manifest(tmp_path / "m.parquet"), "path", "label")
+    assert rows["fer0000001"] == ("FER2013Train/fer0000001.png", "happiness")
+    assert rows["fer0000001_row00005"] == ("FER2013Train/fer0000001.png", "neutral")
+    ferbench("export", tmp_path / "m.parquet", "--dialect", "ferplus-csv", "-o", tmp_path / "out")
+    assert (tmp_path / "out/fer2013new.csv").read_text() == text.replace(NOT_A_FACE, "")
+
+
 def test_votes_follow_the_cards_class_order(imported, tmp_path, ferbench):
     columns = {"sample_id": ["1"], "path": ["x/1.png"], "label": ["fear"], "split": ["train"], "unknown": [1], "nf": [0],
                "votes": [[1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 6.0]]}  # fmt: skip
@@ -93,7 +105,7 @@ FERPLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "f
         ({"votes": [[0.5] + [0.0] * 7, [10.0] + [0.0] * 7]}, "sample '1': votes must be ten whole numbers from 0"),
         ({"votes": [None, [10.0] + [0.0] * 7]}, "sample '1': votes must be ten whole numbers from 0"),
         ({"votes": [[4.0] + [0.0] * 7, [10.0] + [0.0] * 7]}, "sample '1': its votes sum to 4 and not to 10"),
-        ({"path": ["a/1.png", "b/1.png"]}, "samples '1' and '2' have the same image name '1.png'"),
+        ({"path": ["a/1.png", "b/1.png"]}, "the pictures 'a/1.png' and 'b/1.png' have the same image name '1.png'"),
         ({"split": [None, "test"]}, "sample '1': the ferplus-csv dialect needs a split"),
         ({"split": [None, None], "fold": [1, 2]}, "holds one fixed split"),
     ],
@@ -114,7 +126,11 @@ def test_what_the_files_cannot_hold_is_refused(tmp_path, ferbench, change, messa
         ("fer2013new.csv", HEADER + "Training,a.png,1\n", ":2: expected 12 fields, got 3"),
         ("fer2013new.csv", HEADER + ROWS.replace("Training", "Train"), ":2: Usage 'Train' is not one of"),
         ("fer2013new.csv", HEADER + ROWS.replace(",6,", ",-6,"), ":2: votes must be whole numbers from 0, got '-6'"),
-        ("fer2013new.csv", HEADER + ROWS + ROWS, ":6: 'fer0000000.png' occurs a second time"),
+        (
+            "FER2013Test/label.csv",
+            'a.png,"(0, 0, 48, 48)",1,0,0,0,0,0,0,0,0,0\n' * 2,
+            ":2: 'a.png' occurs a second time",
+        ),
         (
             "fer2013new.csv",
             HEADER + ROWS.replace("fer0000000.png", "../x.png"),

@@ -8,9 +8,9 @@ row by row; `Usage` is Training, PublicTest or PrivateTest, that is train, valid
 WuJie1010/Facial-Expression-Recognition.Pytorch preprocess_fer2013.py; microsoft/FERPlus src/generate_training_data.py. The
 copy called `icml_face_data.csv` has its columns in another order, with a blank before their names; it is read too.
 
-Rows are in the manifest's order: row k of the official file is picture k everywhere, in FER+ above all. Reading takes no
-pixels out: sample `fer0000003` is row 3, counted from 0, at the path `fer0000003.png`, as generate_training_data.py names
-the pictures.
+Rows are in the manifest's order, which counts: FER+'s votes are by row. Reading takes no pixels out: sample `fer2013_00003`
+is row 3, counted from 0, at the path `fer2013_00003.png`, where `ferbench index fer2013 ROOT -o images=FOLDER` writes it.
+Those are not FER+'s names: it calls row 60 `fer0000059.png`.
 """
 
 from __future__ import annotations
@@ -133,6 +133,7 @@ def read_files(place: Path, options: ImportOptions) -> Manifest:
     mapping = order.mapping_to(labels)
     parts = {usage: part for part, usage in USAGES.items()}
     rows: list[tuple[int | None, str]] = []
+    ids: list[str] = []
     for row in csv_rows_of(path):
         where = f"{path}:{row.line}"
         if row.fields is None:
@@ -148,9 +149,9 @@ def read_files(place: Path, options: ImportOptions) -> Manifest:
         if isinstance(grey, str):
             raise ManifestError(f"{where}: {grey}")
         rows.append((mapping[number], part))
+        ids.append(row.name)
     if not rows:
         raise ManifestError(f"{path}: no rows")
-    ids = [f"fer{number:07d}" for number in range(len(rows))]
     return manifest_of(
         {
             "sample_id": ids, "path": [f"{name}.png" for name in ids], "media": ["image"] * len(ids),

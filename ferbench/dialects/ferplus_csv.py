@@ -14,7 +14,8 @@ The counts need the raw votes: the column `votes`, of the eight emotions, and th
 Reading gives them, and the label by the official majority rule (src/ferplus.py `_process_data`); a picture without a
 majority has no label. fer2013new.csv also has rows without an image name, the 173 pictures that show no face. There is no
 picture to name, so no manifest can hold them: they are passed over in reading, and `provenance` says how many. A file
-written from a manifest therefore lacks those rows and is not to be read beside fer2013.csv row by row.
+written from a manifest therefore lacks those rows and is not to be read beside fer2013.csv row by row. Four names stand
+in two rows: the second sample is `fer0006953_row06968` after its row, and both have the one path.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -67,8 +69,8 @@ def format_files(manifest: Manifest, options: ExportOptions) -> dict[str, Conten
     for sample, votes in zip(rows.samples(), _written_votes(rows), strict=True):
         whole_source(sample, DIALECT)
         name = sample.path.rpartition("/")[2]
-        if names.setdefault(name, sample.sample_id) != sample.sample_id:
-            raise ManifestError(f"samples {names[name]!r} and {sample.sample_id!r} have the same image name {name!r}")
+        if names.setdefault(name, sample.path) != sample.path:
+            raise ManifestError(f"the pictures {names[name]!r} and {sample.path!r} have the same image name {name!r}")
         usage = usage_of(sample, DIALECT)
         everything.append((usage, name, *votes))
         lines[str(sample.split)].append((name, _BOX, *votes))
@@ -123,6 +125,16 @@ def _count(value: object) -> int | None:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row that names a picture."""
+
+    sample_id: str
+    name: str
+    part: str
+    votes: list[int]
+
+
 def read_files(place: Path, options: ImportOptions) -> Manifest:
     """`fer2013new.csv`, a `label.csv`, or the folder of either.
 
@@ -130,19 +142,19 @@ def read_files(place: Path, options: ImportOptions) -> Manifest:
     that FER2013Train lies in. Raises ManifestError with file and line for a row of another form.
     """
     found = _label_files(place, options.variant)
-    rows: list[tuple[str, str, list[int]]] = []
+    rows: list[Row] = []
     without_face = 0
     if found:
         root = place if place.is_dir() else place.parent.parent
         for path, part in found:
-            rows += [(part, name, votes) for name, votes in _label_rows(path)]
+            rows += _label_rows(path, part)
     else:
         path = named_file(place, ("fer2013new.csv",), DIALECT)
         root = path.parent
         rows, without_face = _named_rows(path)
     if not rows:
         raise ManifestError(f"{place}: no rows that name a picture")
-    votes = np.array([row for _, _, row in rows], dtype=np.int64)
+    votes = np.array([row.votes for row in rows], dtype=np.int64)
     labels = official_labels(options, CLASSES)
     mapping = CLASSES.mapping_to(labels)
     back = labels.mapping_to(CLASSES)
@@ -152,13 +164,13 @@ def read_files(place: Path, options: ImportOptions) -> Manifest:
     decided = decide(votes, "majority").label
     return manifest_of(
         {
-            "sample_id": [name.rsplit(".", 1)[0] for _, name, _ in rows],
-            "path": [f"{FOLDERS[part]}/{name}" for part, name, _ in rows],
+            "sample_id": [row.sample_id for row in rows],
+            "path": [f"{FOLDERS[row.part]}/{row.name}" for row in rows],
             "media": ["image"] * len(rows),
             "num_frames": [1] * len(rows),
             "label": [mapping[label] if label >= 0 else None for label in decided.tolist()],
             "votes": ordered.astype(np.float32).tolist(),
-            "split": [part for part, _, _ in rows],
+            "split": [row.part for row in rows],
             "unknown": votes[:, len(CLASSES)].tolist(),
             "nf": votes[:, len(CLASSES) + 1].tolist(),
         },
@@ -185,11 +197,11 @@ def _label_files(place: Path, variant: str) -> list[tuple[Path, str]]:
     return found
 
 
-def _named_rows(path: Path) -> tuple[list[tuple[str, str, list[int]]], int]:
-    """((part, image name, votes) of every row with a name, how many have none)."""
+def _named_rows(path: Path) -> tuple[list[Row], int]:
+    """(the rows with a name, how many have none)."""
     parts = {usage: part for part, usage in USAGES.items()}
-    rows: list[tuple[str, str, list[int]]] = []
-    without_face = 0
+    rows: list[Row] = []
+    index, without_face = -1, 0
     seen: set[str] = set()
     header = None
     for line, fields in csv_rows(path):
@@ -202,6 +214,7 @@ def _named_rows(path: Path) -> tuple[list[tuple[str, str, list[int]]], int]:
                     f"{where}: the first row must be {','.join(_HEADER)}, got {','.join(fields)[:120]!r}"
                 )
             continue
+        index += 1
         if len(fields) != len(_HEADER):
             raise ManifestError(f"{where}: expected {len(_HEADER)} fields, got {len(fields)}")
         if fields[0] not in parts:
@@ -210,35 +223,36 @@ def _named_rows(path: Path) -> tuple[list[tuple[str, str, list[int]]], int]:
         if not fields[1]:
             without_face += 1
             continue
-        rows.append((parts[fields[0]], _image_name(fields[1], seen, where), votes))
+        stem = _stem(fields[1], where)
+        sample_id = f"{stem}_row{index:05d}" if stem in seen else stem
+        seen.add(stem)
+        rows.append(Row(sample_id, fields[1], parts[fields[0]], votes))
     return rows, without_face
 
 
-def _label_rows(path: Path) -> list[tuple[str, list[int]]]:
-    rows = []
-    seen: set[str] = set()
+def _label_rows(path: Path, part: str) -> list[Row]:
+    rows: dict[str, Row] = {}
     for line, fields in csv_rows(path):
         where = f"{path}:{line}"
         if len(fields) != len(_HEADER):
             raise ManifestError(f"{where}: expected {len(_HEADER)} fields, got {len(fields)}")
         if fields[1].strip() != _BOX:
             raise ManifestError(
-                f"{where}: the box is {fields[1]!r} not the whole picture {_BOX}; no manifest can hold it"
+                f"{where}: the box is {fields[1]!r}, not the whole picture {_BOX}; no manifest can hold it"
             )
-        votes = _read_votes(fields[2:], where)
-        rows.append((_image_name(fields[0].strip(), seen, where), votes))
-    return rows
+        name = fields[0].strip()
+        stem = _stem(name, where)
+        if stem in rows:
+            raise ManifestError(f"{where}: {name!r} occurs a second time")
+        rows[stem] = Row(stem, name, part, _read_votes(fields[2:], where))
+    return list(rows.values())
 
 
-def _image_name(name: str, seen: set[str], where: str) -> str:
+def _stem(name: str, where: str) -> str:
     rule = unusable_name(name)
     if rule:
         raise ManifestError(f"{where}: the image name {name!r} {rule}")
-    stem = name.rsplit(".", 1)[0]
-    if stem in seen:
-        raise ManifestError(f"{where}: {name!r} occurs a second time")
-    seen.add(stem)
-    return name
+    return name.rpartition(".")[0] or name
 
 
 def _read_votes(fields: Sequence[str], where: str) -> list[int]:
