@@ -68,9 +68,8 @@ def read(root: Path, card: Card, options: Mapping[str, str]) -> Reading:
                 tally.skip("duplicate", f"{clip.found.path}: the same clip as {kept[sample][0].found.path}")
             else:
                 kept[sample] = clip, label
-    if kind == "frames":
-        for sample, row in _without_faces(videos, list(kept.values()), card).items():
-            kept[sample] = row
+    without = _without_faces(videos, list(kept.values()), card) if kind == "frames" else {}
+    kept |= without
     paths = [clip.found.path for clip, _ in kept.values()]
     columns: dict[str, Sequence[object]] = {
         "sample_id": list(kept),
@@ -87,7 +86,7 @@ def read(root: Path, card: Card, options: Mapping[str, str]) -> Reading:
         labels=card.labels,
         layout=f"class folders of {', '.join(sorted({str(split) for split in columns['split']}))}, "
         f"{'videos' if kind == 'video' else 'folders of faces'}",
-        rows_read=len(kept) + sum(skip.count for skip in tally.skips()),
+        rows_read=len(rows) + len(without),
         facts={"media": "video" if kind == "video" else "faces"},
         skipped=tally.skips(),
         findings=tuple(findings),

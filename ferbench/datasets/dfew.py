@@ -49,6 +49,8 @@ class _Labels:
     home: Path
     """The folder that the labels were found in."""
     layout: str
+    rows_read: int
+    """Lines of the table, or of the lists where every clip's lines are one."""
     fold: tuple[int | None, ...] | None = None
     votes: tuple[tuple[float, ...] | None, ...] | None = None
 
@@ -76,15 +78,14 @@ def read(root: Path, card: Card, options: Mapping[str, str]) -> Reading:
     if places.media.kind == "frames" and places.folder:
         columns["num_frames"], empty = frame_counts(root, paths)
         findings += empty
-    skipped = tally.skips()
     return Reading(
         columns=columns,
         labels=card.labels,
         layout=f"{labels.layout}, clips in {places.folder or 'no folder'}",
-        rows_read=len(rows) + sum(skip.count for skip in skipped),
+        rows_read=labels.rows_read,
         base=labels.base,
         facts={"labels": "table" if labels.fold is None else "folds", "media": places.media.name},
-        skipped=skipped,
+        skipped=tally.skips(),
         findings=tuple(findings),
     )
 
@@ -100,7 +101,7 @@ def _labels(root: Path, card: Card, wanted: str, tally: Tally) -> _Labels:
     table = read_table(path, card, tally, clip_id)
     votes = table.votes if any(table.votes) else None
     layout = f"label table {relative(path, root)}"
-    return _Labels(table.rows, table.base, table.findings, path.parent, layout, votes=votes)
+    return _Labels(table.rows, table.base, table.findings, path.parent, layout, table.rows_read, votes=votes)
 
 
 def find_lists(root: Path) -> tuple[Path, Lists]:
@@ -123,28 +124,36 @@ def find_lists(root: Path) -> tuple[Path, Lists]:
 
 
 def _folds(lists: Lists, home: Path, card: Card, tally: Tally, layout: str) -> _Labels:
-    parsed = {key: _rows(path, tally) for key, path in sorted(lists.items())}
+    parsed: dict[tuple[int, str], list[Row]] = {}
+    lines = 0
+    for key, path in sorted(lists.items()):
+        parsed[key], read_lines = _rows(path, tally)
+        lines += read_lines
     numbers = [row.label for rows in parsed.values() for row in rows]
     base, findings = detect_base(numbers, card.labels, expected=card.label_base or 0, where=str(home))
     for key, rows in parsed.items():
         parsed[key] = [row for row in rows if _in_range(row, base, len(card.labels), tally)]
     folds = join_folds(parsed, tally)
-    return _Labels(folds.rows, base, (*findings, *folds.findings), home, layout, fold=folds.fold)
+    found = (*findings, *folds.findings)
+    return _Labels(folds.rows, base, found, home, layout, lines - folds.repeats, fold=folds.fold)
 
 
-def _rows(path: Path, tally: Tally) -> list[Row]:
-    rows = []
+def _rows(path: Path, tally: Tally) -> tuple[list[Row], int]:
+    """The rows of a list, and how many lines it has besides its header."""
+    rows: list[Row] = []
+    lines = 0
     for index, (number, fields) in enumerate(csv_rows(path)):
         where = f"{path}:{number}"
         clip = clip_id(fields[0])
         label = whole_number(fields[1]) if len(fields) == 2 else None
-        if clip is not None and label is not None:
-            rows.append(Row(clip, label, where))
-        elif index or clip is not None:
+        if index == 0 and clip is None and label is None:
+            continue  # a header
+        lines += 1
+        if clip is None or label is None:
             tally.skip("bad-row", f"{where}: expected 'clip,label', got {','.join(fields)!r}")
-        elif label is not None:
-            tally.skip("bad-row", f"{where}: {fields[0]!r} is no number of a clip")
-    return rows
+        else:
+            rows.append(Row(clip, label, where))
+    return rows, lines
 
 
 def _in_range(row: Row, base: int, classes: int, tally: Tally) -> bool:

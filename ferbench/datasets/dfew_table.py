@@ -43,6 +43,7 @@ class LabelTable:
     votes: tuple[tuple[float, ...] | None, ...]
     base: int
     findings: tuple[Finding, ...]
+    rows_read: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,14 @@ def read_table(path: Path, card: Card, tally: Tally, clip_id: Callable[[str], st
     """Read a table. Clips without a single label are kept where they have votes, and noted; else skipped, and noted."""
     found: dict[str, tuple[Row, tuple[float, ...] | None]] = {}
     columns: _Columns | None = None
+    rows_read = 0
     for index, (number, fields) in enumerate(_cells(path)):
         where = f"{path}:{number}"
         if index == 0:
             columns = _header(fields, card.labels)
             if columns is not None:
                 continue
+        rows_read += 1
         columns = columns or _by_position(len(fields), len(card.labels))
         clip, label, votes = _fields(fields, columns, clip_id)
         if clip is None or label is None:
@@ -99,7 +102,11 @@ def read_table(path: Path, card: Card, tally: Tally, clip_id: Callable[[str], st
             Finding("note", "no-label", message, "they are in the manifest without a label", count=unlabelled)
         )
     return LabelTable(
-        tuple(row for row, _ in kept.values()), tuple(votes for _, votes in kept.values()), base, tuple(findings)
+        rows=tuple(row for row, _ in kept.values()),
+        votes=tuple(votes for _, votes in kept.values()),
+        base=base,
+        findings=tuple(findings),
+        rows_read=rows_read,
     )
 
 

@@ -47,7 +47,12 @@ def read(root: Path, card: Card, options: Mapping[str, str]) -> Reading:
     if not lists:
         raise nothing_found(root, card.name, "4_setups/All_scenes/train_All.csv and test_All.csv")
     tally = Tally()
-    rows = [row for split, path in sorted(lists.items(), reverse=True) for row in _rows(path, split, tally)]
+    rows: list[_Row] = []
+    rows_read = 0
+    for split, path in sorted(lists.items(), reverse=True):
+        found, lines = _rows(path, split, tally)
+        rows += found
+        rows_read += lines
     where = relative(next(iter(lists.values())).parent, root)
     order, base, findings = _order(rows, card, where)
     kept: dict[str, _Row] = {}
@@ -65,7 +70,6 @@ def read(root: Path, card: Card, options: Mapping[str, str]) -> Reading:
     folder = _clips_folder(root, options["media"], list(kept.values()))
     paths = [f"{folder}/{clip}" if folder != "." else clip for clip in kept]
     frames, empty = frame_counts(root, paths)
-    skipped = tally.skips()
     return Reading(
         columns={
             "sample_id": list(kept),
@@ -78,10 +82,10 @@ def read(root: Path, card: Card, options: Mapping[str, str]) -> Reading:
         },
         labels=order,
         layout=f"lists {', '.join(path.name for path in lists.values())} in {where}, clips in {folder}",
-        rows_read=len(kept) + sum(skip.count for skip in skipped),
+        rows_read=rows_read,
         base=base,
         facts={"layout": "names" if base is None else "integers"},
-        skipped=skipped,
+        skipped=tally.skips(),
         findings=(*findings, *empty),
     )
 
@@ -101,19 +105,22 @@ def find_lists(root: Path) -> dict[str, Path]:
     return {}
 
 
-def _rows(path: Path, split: str, tally: Tally) -> list[_Row]:
-    rows = []
+def _rows(path: Path, split: str, tally: Tally) -> tuple[list[_Row], int]:
+    """The rows of a list, and how many lines it has besides its header."""
+    rows: list[_Row] = []
+    lines = 0
     for index, (number, line) in enumerate(numbered_lines(path)):
         where = f"{path}:{number}"
         match = _LINE.fullmatch(line.strip())
         parts = match["path"].replace("\\", "/").split("/")[-3:] if match else []
         if match and index == 0 and match["path"].lower() in ("path", "video", "video_name"):
             continue
+        lines += 1
         if match is None or len(parts) < 3 or not all(parts) or ".." in parts:
             tally.skip("bad-row", f"{where}: expected 'Scene/Emotion/0000 Emotion', got {line.strip()!r}")
         else:
             rows.append(_Row(parts[0], parts[1], "/".join(parts), split, match["label"], where))
-    return rows
+    return rows, lines
 
 
 def _label(text: str, order: LabelSet) -> int | None:

@@ -39,6 +39,8 @@ class Folds:
     fold: tuple[int | None, ...]
     """Where the row's clip is tested; None for one that no fold tests."""
     findings: tuple[Finding, ...]
+    repeats: int = 0
+    """Lines that name a clip which another list has named: a clip is in five lists, and one row."""
 
 
 def join_folds(lists: Lists, tally: Tally, *, expected: int = 5) -> Folds:
@@ -71,7 +73,12 @@ def join_folds(lists: Lists, tally: Tally, *, expected: int = 5) -> Folds:
     for (number, part), found in sorted(distinct.items()):
         if part == "train":
             findings += _complement(number, set(found), set(distinct.get((number, "test"), ())), set(clips))
-    return Folds(tuple(rows[clip] for clip in clips), tuple(fold.get(clip) for clip in clips), tuple(findings))
+    return Folds(
+        rows=tuple(rows[clip] for clip in clips),
+        fold=tuple(fold.get(clip) for clip in clips),
+        findings=tuple(findings),
+        repeats=sum(map(len, distinct.values())) - len(clips),
+    )
 
 
 def _distinct(rows: Iterable[Row], tally: Tally) -> dict[str, Row]:

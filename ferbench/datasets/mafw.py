@@ -46,6 +46,8 @@ class _Labels:
     order: LabelSet
     layout: str
     home: Path
+    rows_read: int
+    """Lines of the table, or of the lists where every clip's lines are one."""
     captions: bool = False
     base: int | None = None
     fold: tuple[int | None, ...] | None = None
@@ -75,19 +77,18 @@ def read(root: Path, card: Card, options: Mapping[str, str]) -> Reading:
     if places.media.kind == "frames" and places.folder:
         columns["num_frames"], empty = frame_counts(root, paths)
         findings += empty
-    skipped = tally.skips()
     return Reading(
         columns=columns,
         labels=labels.order,
         layout=f"{labels.layout}, clips in {places.folder or 'no folder'}",
-        rows_read=len(rows) + sum(skip.count for skip in skipped),
+        rows_read=labels.rows_read,
         base=labels.base,
         facts={
             "labels": "table" if labels.fold is None else "folds",
             "captions": "with" if labels.captions else "no",
             "media": places.media.name,
         },
-        skipped=skipped,
+        skipped=tally.skips(),
         findings=tuple(findings),
     )
 
@@ -114,7 +115,8 @@ def _labels(root: Path, card: Card, options: Mapping[str, str], tally: Tally) ->
     if path is None:
         kind = "compound" if compound else "single"
         raise nothing_found(root, card.name, f"Train & Test Set/{kind}/no_caption/set_1/test.txt, or a table of labels")
-    return _Labels(read_table(path, names, tally), card.labels, f"label table {relative(path, root)}", path.parent)
+    rows, rows_read = read_table(path, names, tally)
+    return _Labels(rows, card.labels, f"label table {relative(path, root)}", path.parent, rows_read)
 
 
 def find_lists(root: Path, *, compound: bool, captions: str) -> tuple[Path, Lists]:
@@ -152,9 +154,13 @@ def _folds(lists: Lists, home: Path, root: Path, card: Card, names: ClassNames, 
         base = 0
     else:
         order, parse, label_of, base = card.labels, _fields_of_text, names.label_of, None
-    rows = {key: _rows(path, parse, label_of, tally, header=base is not None) for key, path in sorted(lists.items())}
-    folds = join_folds(rows, tally)
-    return _Labels(folds.rows, order, layout, home, captions, base, folds.fold, folds.findings)
+    parsed: dict[tuple[int, str], list[Row]] = {}
+    lines = 0
+    for key, path in sorted(lists.items()):
+        parsed[key], read_lines = _rows(path, parse, label_of, tally, header=base is not None)
+        lines += read_lines
+    folds = join_folds(parsed, tally)
+    return _Labels(folds.rows, order, layout, home, lines - folds.repeats, captions, base, folds.fold, folds.findings)
 
 
 def _rows(
@@ -164,14 +170,17 @@ def _rows(
     tally: Tally,
     *,
     header: bool,
-) -> list[Row]:
-    rows = []
+) -> tuple[list[Row], int]:
+    """The rows of a list, and how many lines it has besides its header."""
+    rows: list[Row] = []
+    lines = 0
     for index, (number, line) in enumerate(numbered_lines(path)):
         where = f"{path}:{number}"
         fields = parse(line)
         clip = clip_id(fields[0]) if fields else None
         if header and index == 0 and fields and clip is None and label_of(fields[1]) is None:
             continue
+        lines += 1
         if fields is None or clip is None:
             tally.skip("bad-row", f"{where}: expected a clip and a label, got {line.strip()[:60]!r}")
             continue
@@ -180,7 +189,7 @@ def _rows(
             tally.skip("label-range", f"{where}: {fields[1]!r} is no class")
         else:
             rows.append(Row(clip, label, where, fields[2:]))
-    return rows
+    return rows, lines
 
 
 def _fields_of_text(line: str) -> tuple[str, ...] | None:

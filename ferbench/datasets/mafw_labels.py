@@ -65,14 +65,16 @@ def find_table(root: Path, *, compound: bool) -> Path | None:
     return None
 
 
-def read_table(path: Path, names: ClassNames, tally: Tally) -> tuple[Row, ...]:
-    """The rows of a table, by clip; what cannot be read, or comes twice, is skipped with its line."""
+def read_table(path: Path, names: ClassNames, tally: Tally) -> tuple[tuple[Row, ...], int]:
+    """The rows of a table, by clip, and how many it has; what cannot be read, or comes twice, is skipped with its line."""
     rows: dict[str, Row] = {}
+    rows_read = 0
     for index, (number, cells) in enumerate(_cells(path)):
         where = f"{path}:{number}"
         clip = next((found for found in map(clip_id, cells) if found), None)
         if clip is None and index == 0:
             continue
+        rows_read += 1
         label = names.label_of_cells([cell for cell in cells if not clip_id(cell)])
         if clip is None or label is None:
             tally.skip("bad-row", f"{where}: no clip and class in {' '.join(cells)[:60]!r}")
@@ -80,7 +82,7 @@ def read_table(path: Path, names: ClassNames, tally: Tally) -> tuple[Row, ...]:
             tally.skip("duplicate", f"{where}: {clip!r} occurs a second time")
         else:
             rows[clip] = Row(clip, label, where)
-    return tuple(rows[clip] for clip in sorted(rows))
+    return tuple(rows[clip] for clip in sorted(rows)), rows_read
 
 
 def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
