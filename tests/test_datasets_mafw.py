@@ -66,6 +66,7 @@ def test_the_lists_with_captions_hold_fewer_clips_and_the_captions(single, tmp_p
     assert (ran.code, ran.json["findings"], ran.json["samples"]) == (0, [], 8034)
     assert ran.json["counts"]["1"]["samples"] == 1611
     manifest = read_manifest(tmp_path / "m.parquet")
+    assert apply_protocol(manifest, "lists").findings == ()
     assert set(manifest.column("caption_zh")) == {"一个人看着镜头。"}
     assert set(manifest.column("caption_en")) == {"A person looks at the camera."}
 
