@@ -145,7 +145,7 @@ def test_a_readme_that_no_export_wrote_is_kept(stills, tmp_path, ferbench):
     [
         ({"media": ["image", "video"]}, "has image and video; the hf dialect holds one kind"),
         ({"media": ["video"] * 2, "path": ["1.wmv", "2.mp4"]}, "sample '1': videofolder does not see '.wmv'"),
-        ({"media": ["frames"] * 2, "path": ["none", "none"]}, "sample '1': none: no such folder"),
+        ({"media": ["frames"] * 2, "path": ["none", "none"]}, "own/none is not there"),
         ({"end_frame": [5, None]}, "sample '1': the hf dialect names whole files"),
         ({"face_file_name": ["a", "b"]}, "the column 'face_file_name' means media"),
         ({"box": [{"x": 1}, {"x": 2}]}, "the column 'box' is struct<x: int64>, which the hf dialect does not write"),
@@ -159,6 +159,8 @@ def test_what_a_folder_cannot_hold_is_refused(tmp_path, ferbench, change, messag
         "label": ["fear", "anger"],
         "split": ["train", "test"],
     }
+    for name in ("1.jpg", "2.jpg", "1.wmv", "2.mp4"):
+        picture(tmp_path / "own/1.jpg").with_name(name).touch()
     manifest = manifest_at(tmp_path / "own", columns | change)
     ran = ferbench("export", manifest, "--dialect", "hf", "-o", tmp_path / "out")
     assert ran.code == 4

@@ -158,6 +158,7 @@ def test_folds_are_whole_folders_and_clips_are_folders_of_frames(tmp_path, ferbe
         ({"split": ["validation", "test"]}, "mfer", "no folder for the validation part (1 samples)"),
         ({"split": ["validation", "test"]}, "ma-net", "no folder for the validation part (1 samples)"),
         ({"classes": ("sad/fear", "anger"), "label": ["sad/fear", "anger"]}, "plain", "'sad/fear' cannot be a folder"),
+        ({"path": ["1.jpg", "none.jpg"]}, "plain", "m/none.jpg is not there; `ferbench check` lists what is missing"),
         ({"classes": ("calm", "anger"), "label": ["calm", "anger"]}, "ma-net", "sample '1': ma-net has no folder for its"),
     ],
 )  # fmt: skip
@@ -169,6 +170,8 @@ def test_what_the_layout_cannot_hold_is_refused_and_nothing_is_written(tmp_path,
         "split": ["train", "test"],
     }
     columns |= {name: values for name, values in change.items() if name != "classes"}
+    for name in ("1.jpg", "2.jpg", "1.jfif"):
+        picture(tmp_path / "m/1.jpg").with_name(name).touch()
     manifest = manifest_at(tmp_path / "m", columns, classes=change.get("classes", ("fear", "anger")))
     ran = ferbench("export", manifest, "--dialect", "imagefolder", "--variant", variant, "-o", tmp_path / "out")
     assert ran.code == 4

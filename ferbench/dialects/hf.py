@@ -38,7 +38,7 @@ from ferbench.cards import card_of
 from ferbench.dialects.hf_card import card_text
 from ferbench.dialects.hf_reading import COLUMNS, HF_KEY, METADATA, read_files
 from ferbench.dialects.lists import label_numbers, refuse_options, usable_rows, whole_source, written_order
-from ferbench.dialects.media_folder import RECORD, groups_of, media_name, record_of, stems
+from ferbench.dialects.media_folder import RECORD, groups_of, media_name, record_of, source_of, stems
 from ferbench.dialects.options import Content, ExportOptions
 from ferbench.errors import ManifestError, MediaError
 from ferbench.labels import LabelSet
@@ -84,7 +84,7 @@ def format_files(manifest: Manifest, options: ExportOptions) -> dict[str, Conten
         for sample in part.samples():
             _check(sample)
             name = media_name(sample, names[sample.sample_id])
-            source = part.path_of(sample)
+            source = source_of(part, sample)
             files.append([f"{name}/{frame}" for frame in _frames(sample, source)] if media == "frames" else name)
             # A folder of links and not a link to a folder: what looks for media does not look behind links.
             linked = media == "frames" and options.media == "link"

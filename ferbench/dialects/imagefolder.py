@@ -42,7 +42,7 @@ from ferbench.dialects.lists import (
     whole_source,
     written_order,
 )
-from ferbench.dialects.media_folder import RECORD, media_name, record_of, stems, unusable_name
+from ferbench.dialects.media_folder import RECORD, media_name, record_of, source_of, stems, unusable_name
 from ferbench.dialects.options import Content, ExportOptions, ImportOptions
 from ferbench.errors import LabelError, ManifestError
 from ferbench.labels import LabelSet
@@ -114,7 +114,9 @@ def format_files(manifest: Manifest, options: ExportOptions) -> dict[str, Conten
             if label is None:
                 raise ManifestError(f"sample {sample.sample_id!r}: {name} has no folder for its class")
             used.add(label)
-            media[f"{tops[-1]}/{folders[label]}/{media_name(sample, names[sample.sample_id])}"] = rows.path_of(sample)
+            media[f"{tops[-1]}/{folders[label]}/{media_name(sample, names[sample.sample_id])}"] = source_of(
+                rows, sample
+            )
     filled = {path.rsplit("/", 1)[0] for path in media}
     classes = [f"{top}/{folders[label]}" for top in tops for label in sorted(used)]
     record = record_of(media, empty=[folder for folder in classes if folder not in filled])

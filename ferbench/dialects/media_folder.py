@@ -59,6 +59,18 @@ def unusable_name(name: str) -> str | None:
     return None
 
 
+def source_of(manifest: Manifest, sample: Sample) -> Path:
+    """The sample's file, or folder of frames; ManifestError when it is not there, which a link would not tell."""
+    path = manifest.path_of(sample)
+    if not (path.is_dir() if sample.media == "frames" else path.is_file()):
+        raise ManifestError(
+            f"sample {sample.sample_id!r}: {path} is not there; `ferbench check` lists what is missing, --root says where "
+            "the media are",
+            reason="missing-file",
+        )
+    return path
+
+
 def media_name(sample: Sample, stem: str) -> str:
     """The name a sample's media get: a folder for frames, else a file with the source's suffix."""
     return stem if sample.media == "frames" else stem + os.path.splitext(sample.path)[1]
