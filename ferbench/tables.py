@@ -16,14 +16,24 @@ from ferbench.storage import write_atomically
 FORMAT_VERSION = 1
 """Of the metadata; a file of a later version is refused with the advice to upgrade."""
 
+ROWS_PER_GROUP = 1 << 20
+"""Of a parquet file; pyarrow's own number."""
+
 
 def write_table(
     table: pa.Table, path: Path, *, kind: str, metadata: Mapping[str, Any], staging: Path | None = None
 ) -> None:
     """Write atomically; equal tables and metadata give equal bytes. `kind` names what the file is."""
     text = json.dumps({"format": FORMAT_VERSION, **metadata}, sort_keys=True)
-    described = table.combine_chunks().replace_schema_metadata({_key(kind): text.encode()})
-    write_atomically(path, lambda temporary: pq.write_table(described, temporary), staging=staging)
+    described = table.replace_schema_metadata({_key(kind): text.encode()})
+    write_atomically(path, lambda temporary: _write_groups(described, temporary), staging=staging)
+
+
+def _write_groups(table: pa.Table, path: Path) -> None:
+    # Where chunks end would show in the bytes, so each group is one chunk; all of the table at once would be in memory twice.
+    with pq.ParquetWriter(path, table.schema) as writer:
+        for start in range(0, max(1, len(table)), ROWS_PER_GROUP):
+            writer.write_table(table.slice(start, ROWS_PER_GROUP).combine_chunks(), row_group_size=ROWS_PER_GROUP)
 
 
 def read_table(path: Path, *, kind: str, error: type[DataError]) -> tuple[pa.Table, dict[str, Any]]:
@@ -47,6 +57,20 @@ def read_table(path: Path, *, kind: str, error: type[DataError]) -> tuple[pa.Tab
     if version > FORMAT_VERSION:
         raise error(f"{path}: its format {version} is newer than this ferbench knows; upgrade ferbench")
     return table.replace_schema_metadata(None), metadata
+
+
+def _plainly_named(table: pa.Table) -> pa.Table:
+    """Parquet calls the values of a list `element`, Arrow calls them `item`: a table that was read and one that was made
+    are equal, and would be written differently."""
+    fields = [
+        field.with_type(pa.list_(field.type.value_type)) if pa.types.is_list(field.type) else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields)) if _has_elements(table) else table
+
+
+def _has_elements(table: pa.Table) -> bool:
+    return any(pa.types.is_list(field.type) and field.type.value_field.name != "item" for field in table.schema)
 
 
 def _key(kind: str) -> bytes:

@@ -54,12 +54,22 @@ class SourceOptions:
     metavar="none|tar|parquet",
     help="Shards instead of folders: WebDataset tars, or Hugging Face parquet. [none]",
 )
+@click.option("--keep", metavar="crops|boxes", help="boxes: only boxes, landmarks and matrices; no pictures. [crops]")
+@click.option(
+    "--from-boxes", type=click.Path(path_type=Path), help="Folder of --keep boxes: make its crops, detecting nothing."
+)
 @click.option("--shard-size", type=int, help="Samples per shard. [1000]")
 @run_options("device", "workers", "batch-size", "limit", "max-failures", "overwrite", "engine")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @json_option
 def command(
-    source: tuple[str, ...], outputs: tuple[str, ...], root: Path | None, dry_run: bool, as_json: bool, **flags: Any
+    source: tuple[str, ...],
+    outputs: tuple[str, ...],
+    root: Path | None,
+    from_boxes: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    **flags: Any,
 ) -> None:
     """Align the faces of SOURCE: folders, videos and images, or one manifest, or bundled:demo.
 
@@ -71,33 +81,43 @@ def command(
       ferbench align clips/ -o faces/
     """
     from ferbench.jobs.align import AlignOptions, RunOptions, align, check_failures, plan_align
+    from ferbench.jobs.align.boxes import read_boxes
     from ferbench.sources import BUNDLED, open_source
 
     settings = gather("align", flags, outputs, default_output="faces")
     where = source or _workspace_source(settings.workspace)
     card = where[0].removeprefix(BUNDLED) if where and where[0].startswith(BUNDLED) else ""
     options, run, reading = settings.with_card(card, "align").records(AlignOptions, RunOptions, SourceOptions)
-    if not where:
+    boxes = None
+    if from_boxes:
+        if source:
+            raise UsageError("--from-boxes knows its sources; give no SOURCE beside it")
+        boxes = read_boxes(from_boxes, root=root)
+    if not where and not boxes:
         raise UsageError("say what to align: ferbench align SOURCE -o FOLDER, or run `ferbench init` here first")
     stages = (("align", "faces"), ("make-splits", "splits"), ("evaluate", "runs"))
     others = [settings.stage_output(stage, name) for stage, name in stages]
-    samples = open_source(
-        *where,
-        root=root,
-        labels_from=reading.labels,
-        numbered=reading.numbered,
-        exclude=[path for path in (settings.output, *others) if path],
+    samples = (
+        boxes.manifest
+        if boxes
+        else open_source(
+            *where,
+            root=root,
+            labels_from=reading.labels,
+            numbered=reading.numbered,
+            exclude=[path for path in (settings.output, *others) if path],
+        )
     )
     if settings.output is None:
         raise UsageError("say where the faces go: -o FOLDER")
     if dry_run:
-        plan = plan_align(samples, settings.output, options, run)
+        plan = plan_align(samples, settings.output, options, run, boxes=boxes)
         if as_json:
             print_json(plan.as_dict())
         else:
             _print_plan(plan.as_dict())
         return
-    result = align(samples, settings.output, options, run)
+    result = align(samples, settings.output, options, run, boxes=boxes)
     if as_json:
         print_json(result.as_dict())
     print_result(result)
@@ -144,6 +164,7 @@ def print_result(result: Any) -> None:
         "with notes": str(result.noted),
         "recipe": result.recipe_id,
         "manifest": str(result.out / "manifest.parquet"),
-        "contact sheet": str(result.out / "contact_sheet.jpg"),
     }
+    if (result.out / "contact_sheet.jpg").exists():
+        rows["contact sheet"] = str(result.out / "contact_sheet.jpg")
     print_tables([summary_table("align", rows)], console())

@@ -12,7 +12,8 @@ from typing import Any
 from ferbench.device import choose_device
 from ferbench.engines import engine_of, worker_count
 from ferbench.errors import FerbenchError, MissingExtraError, StorageError, TooManyFailuresError, UsageError
-from ferbench.jobs.align.options import AlignOptions, RunOptions
+from ferbench.jobs.align.boxes import Boxes
+from ferbench.jobs.align.options import CROPS, AlignOptions, RunOptions
 from ferbench.jobs.align.outcome import Outcome
 from ferbench.jobs.align.packing import Packer
 from ferbench.jobs.align.paths import CONTACT_SHEET, MANIFEST
@@ -57,13 +58,17 @@ class AlignResult:
             "noted": self.noted,
             "recipe_id": self.recipe_id,
             "manifest": str(self.out / MANIFEST),
-            "contact_sheet": str(self.out / CONTACT_SHEET),
+            "contact_sheet": str(self.out / CONTACT_SHEET) if (self.out / CONTACT_SHEET).exists() else None,
             "seconds": round(self.seconds, 3),
         }
 
 
-def align(source: Manifest, out: Path, options: AlignOptions, run: RunOptions) -> AlignResult:
+def align(
+    source: Manifest, out: Path, options: AlignOptions, run: RunOptions, *, boxes: Boxes | None = None
+) -> AlignResult:
     """Align every sample of `source` into `out`, continuing what an earlier run left.
+
+    With `boxes` (of an earlier run with `keep="boxes"`; `source` is then `boxes.manifest`) nothing is detected.
 
     A sample that fails is a row with its reason. Raises UsageError when `out` holds what align did not write or another
     run is at work there, and StorageError when it cannot be written.
@@ -71,16 +76,16 @@ def align(source: Manifest, out: Path, options: AlignOptions, run: RunOptions) -
     started = time.monotonic()
     if run.device not in ("auto", "cpu"):
         choose_device(run.device)  # a device that is not there is found before any process is started
-    plan = plan_align(source, out, options, run)
+    plan = plan_align(source, out, options, run, boxes=boxes)
     with plan.store.lock():
         if run.overwrite:
             plan.store.discard()
         is_done = not plan.todo and not plan.store.is_unfinished and plan.store.is_current(plan.source)
-        outcomes = [] if is_done else _work(plan, options, run)
+        outcomes = [] if is_done else _work(plan, options, run, str(boxes.folder.absolute()) if boxes else None)
     return _result(out, plan, outcomes, started)
 
 
-def _work(plan: AlignPlan, options: AlignOptions, run: RunOptions) -> list[Outcome]:
+def _work(plan: AlignPlan, options: AlignOptions, run: RunOptions, boxes: str | None) -> list[Outcome]:
     """Do what is to do and write the tables; the outcomes of this run, without their rows."""
     from ferbench.rendering.contact_sheet import write_contact_sheet
 
@@ -91,7 +96,7 @@ def _work(plan: AlignPlan, options: AlignOptions, run: RunOptions) -> list[Outco
     try:
         with progress("aligning", len(plan.todo)) as advance:
             packed = run.pack != "none"
-            job = AlignJob(str(store.out.absolute()), options, run.device, run.batch_size, run.deadline, packed)
+            job = AlignJob(str(store.out.absolute()), options, run.device, run.batch_size, run.deadline, packed, boxes)
             packer = (
                 Packer(store.out, plan.source, plan.crops, (task.sample_id for task in plan.todo)) if packed else None
             )
@@ -107,7 +112,8 @@ def _work(plan: AlignPlan, options: AlignOptions, run: RunOptions) -> list[Outco
                 faces = outcome.frames_with_face
                 advance(outcome.sample_id, frames=outcome.frames_sampled, faces=faces, failed=outcome.reason or "")
         manifest = store.write_tables(plan.source)
-        write_contact_sheet(manifest, store.out / CONTACT_SHEET)
+        if options.keep == CROPS:
+            write_contact_sheet(manifest, store.out / CONTACT_SHEET)
         store.finish()
     finally:
         store.journal.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ferbench.alignment import MISSING, SELECTIONS, CropOptions
 from ferbench.detection import DETECTORS, DetectorOptions
@@ -13,6 +14,7 @@ from ferbench.recipe import Recipe
 from ferbench.sampling import Sampler
 
 FORMATS = {"jpg": ".jpg", "png": ".png"}
+CROPS, BOXES = "crops", "boxes"
 PACKS = {"none": "", "tar": ".tar", "parquet": ".parquet"}
 
 
@@ -45,6 +47,8 @@ class AlignOptions:
     """JPEG quality 1..100."""
     decoders: tuple[str, ...] = ("decord", "opencv")
     """Tried in this order."""
+    keep: str = CROPS
+    """`boxes` writes boxes, landmarks and matrices, and no pictures; `--from-boxes` makes the pictures later."""
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -52,6 +56,7 @@ class AlignOptions:
             ("selection rule", self.select, SELECTIONS),
             ("missing-face policy", self.missing, MISSING),
             ("image format", self.format, FORMATS),
+            ("thing to keep", self.keep, (CROPS, BOXES)),
         ):
             if value not in known:
                 raise UsageError(f"unknown {name} {value!r}; known: {', '.join(known)}")
@@ -84,8 +89,6 @@ class AlignOptions:
 
     def recipe(self, weights_sha256: str) -> Recipe:
         """The resolved recipe of faces made with these options and these detector weights."""
-        writing = {"format": self.format} | ({"quality": self.quality} if self.format == "jpg" else {})
-        crop = {"template": self.template, "size": self.size, "interpolation": self.interpolation}
         detector = self.detector_options(batch_frames=1)
         return Recipe.of(
             reading={"decoders": list(self.decoders)},
@@ -95,9 +98,17 @@ class AlignOptions:
                 "thresholds": list(detector.thresholds), "factor": detector.factor,
             },
             selection={"select": self.select, "min_score": self.min_score, "missing": self.missing},
-            crop=crop | ({"margin": self.margin} if self.template == "margin" else {}),
-            writing=writing,
+            **self.crop_stages(),
         )  # fmt: skip
+
+    def crop_stages(self) -> dict[str, dict[str, Any]]:
+        """The stages of the recipe that come after the faces are chosen: `crop` and `writing`."""
+        crop = {"template": self.template, "size": self.size, "interpolation": self.interpolation}
+        writing = {"format": self.format} | ({"quality": self.quality} if self.format == "jpg" else {})
+        return {
+            "crop": crop | ({"margin": self.margin} if self.template == "margin" else {}),
+            "writing": {"keep": BOXES} if self.keep == BOXES else writing,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from typing import Any
 
 from ferbench.detection import weights_sha256
 from ferbench.errors import FaceError, ManifestError, MediaError, UsageError
-from ferbench.jobs.align.options import PACKS, AlignOptions, RunOptions
+from ferbench.jobs.align.boxes import Boxes
+from ferbench.jobs.align.options import BOXES, PACKS, AlignOptions, RunOptions
 from ferbench.jobs.align.outcome import Outcome
 from ferbench.jobs.align.packing import packed_path, staged_place
-from ferbench.jobs.align.paths import crops_path
+from ferbench.jobs.align.paths import STATE_FOLDER, crops_path
 from ferbench.jobs.align.sample import AlignTask, sha256_of_source, size_of_source
 from ferbench.jobs.align.store import AlignStore
 from ferbench.manifest import Manifest
@@ -53,9 +54,17 @@ def media_counts(source: Manifest) -> dict[str, int]:
     return dict(sorted(Counter(source.column("media")).items()))
 
 
-def plan_align(source: Manifest, out: Path, options: AlignOptions, run: RunOptions) -> AlignPlan:
-    """Plan a run. Raises UsageError when `out` holds something else, ManifestError when two samples' crops collide."""
-    store = AlignStore(out, options.recipe(weights_sha256()))
+def plan_align(
+    source: Manifest, out: Path, options: AlignOptions, run: RunOptions, *, boxes: Boxes | None = None
+) -> AlignPlan:
+    """Plan a run. Raises UsageError when `out` holds something else, ManifestError when two samples' crops collide.
+
+    With `boxes`, `source` is their manifest, and nothing is detected.
+    """
+    if options.keep == BOXES and (run.pack != "none" or boxes):
+        raise UsageError("--keep boxes writes no crops: it goes neither with --pack nor with --from-boxes")
+    recipe = boxes.recipe_of(options) if boxes else options.recipe(weights_sha256())
+    store = AlignStore(out, recipe, keep=options.keep)
     finished = {} if run.overwrite else store.finished()
     renamed = _renamed(source, finished, out)
     crops = _crops_of(source, options, run)
@@ -70,6 +79,8 @@ def plan_align(source: Manifest, out: Path, options: AlignOptions, run: RunOptio
             end_frame=sample.end_frame,
             crops=crops[sample.sample_id],
             error=sample.error if sample.status == "failed" and not source.recipe else None,
+            rows=boxes.ranges.get(sample.sample_id) if boxes else None,
+            found=boxes.outcomes[sample.sample_id] if boxes else None,
         )
         earlier = finished.get(sample.sample_id)
         wanted = run.limit is None or number < run.limit
@@ -77,15 +88,18 @@ def plan_align(source: Manifest, out: Path, options: AlignOptions, run: RunOptio
         if wanted and not (earlier and _stands(earlier, task, out)):
             retried += earlier is not None and not earlier.succeeded
             tasks.append(task)
-    _refuse_nested(crops.values())
+    if options.keep != BOXES:
+        _refuse_nested(crops.values())
     _refuse_inside_source(tasks, out)
-    store.refuse_foreign(task.crops for task in tasks)
+    store.refuse_foreign(task.crops for task in tasks if task.crops)
     return AlignPlan(store, source.where(keep), tuple(tasks), retried, renamed, crops)
 
 
 def _crops_of(source: Manifest, options: AlignOptions, run: RunOptions) -> dict[str, str]:
     """Sample id -> where its crops go, relative to the output folder."""
     rows = zip(source.column("sample_id"), source.column("media"), strict=True)
+    if options.keep == BOXES:
+        return {name: "" for name, _ in rows}
     crops = {name: crops_path(name, media, options.format) for name, media in rows}
     if run.pack == "none":
         return crops
@@ -126,14 +140,15 @@ def _stands(earlier: Outcome, task: AlignTask, out: Path) -> bool:
     if not earlier.succeeded:
         is_final = earlier.reason == FaceError.default_reason and earlier.sha256 is not None
         return is_final and place.exists() and _same_bytes(earlier, task)
-    crops = _found_crops(out, task, earlier.num_crops)
+    crops = _found_crops(out, task, earlier.num_crops) if task.crops else out / STATE_FOLDER
     if crops is None:
         return False
     if not place.exists():
         return True  # the raw videos may be gone by now; the crops are good
     if size_of_source(place, task.media) != earlier.source_bytes:
         return False
-    return place.stat().st_mtime <= crops.stat().st_mtime or _same_bytes(earlier, task)
+    is_older = crops.exists() and place.stat().st_mtime <= crops.stat().st_mtime
+    return is_older or _same_bytes(earlier, task)
 
 
 def _same_bytes(earlier: Outcome, task: AlignTask) -> bool:

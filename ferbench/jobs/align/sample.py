@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from ferbench.detection import Detector, make_detector
 from ferbench.device import choose_device
 from ferbench.errors import FerbenchError, MediaError, StorageError, UsageError
 from ferbench.faces import AlignedFace
-from ferbench.jobs.align.options import FORMATS, AlignOptions
+from ferbench.jobs.align.boxes import BoxesFile, FrameList, crops_of_boxes
+from ferbench.jobs.align.options import CROPS, FORMATS, AlignOptions
 from ferbench.jobs.align.outcome import CropRow, Outcome
 from ferbench.jobs.align.packing import staged_place
 from ferbench.jobs.align.paths import STATE_FOLDER
@@ -43,6 +45,10 @@ class AlignTask:
     """Where the crops go, relative to the output folder: a folder for clips, a file for an image."""
     error: str | None = None
     """Why the sample is already known to be out of reach."""
+    rows: tuple[int, int] | None = None
+    """With `--from-boxes`: the sample's rows of faces.parquet."""
+    found: Outcome | None = None
+    """With `--from-boxes`: what is known from finding them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,8 @@ class AlignJob:
     deadline: float
     packed: bool = False
     """Crops are staged for a shard instead of written to their place."""
+    boxes: str | None = None
+    """Folder of the boxes to make crops from; nothing is detected then."""
 
     def open(self) -> AlignWorker:
         """Start this process's decoder and load its detector."""
@@ -75,9 +83,12 @@ class AlignWorker:
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
         self._reader = FrameReader(deadline_seconds=job.deadline)
-        self._detector: Detector = make_detector(
-            job.options.detector_options(batch_frames=job.batch_size), device=choose_device(job.device)
-        )
+        self._boxes = BoxesFile(Path(job.boxes)) if job.boxes else None
+        self._detector: Detector | None = None
+        if self._boxes is None:
+            self._detector = make_detector(
+                job.options.detector_options(batch_frames=job.batch_size), device=choose_device(job.device)
+            )
 
     def close(self) -> None:
         """End the decoder process, and leave this process's threads as they were."""
@@ -91,9 +102,12 @@ class AlignWorker:
         """Align one sample. A sample that cannot be aligned is an Outcome too; only what stops the job is raised."""
         begun = _begun(task)
         if task.error is not None:
-            return dataclasses.replace(begun, status="failed", error=task.error)
+            known = task.found and dataclasses.replace(task.found, source=task.source, crops=task.crops)
+            return dataclasses.replace(known or begun, status="failed", error=task.error)
         try:
             begun = dataclasses.replace(begun, source_bytes=size_of_source(Path(task.place), task.media))
+            if task.found is not None:
+                return self._cut(task, begun, task.found)
             batch = self._read(task)
             begun = dataclasses.replace(
                 begun,
@@ -112,17 +126,46 @@ class AlignWorker:
             # A bug in ours or in a library: this sample's row says so, and the other samples are done.
             return dataclasses.replace(begun, status="failed", error=f"bug: {_place_of(error)}")
 
+    def _cut(self, task: AlignTask, begun: Outcome, found: Outcome) -> Outcome:
+        """Crops of boxes that are known."""
+        assert self._boxes is not None
+        assert task.rows is not None
+        rows = self._boxes.rows(*task.rows)
+        places = FrameList(tuple(row.frame_index for row in rows))
+        batch = self._reader.read(
+            ReadRequest(task.place, task.media, choose=places, decoders=self._job.options.decoders)
+        )
+        sha256 = sha256_of_source(Path(task.place), task.media)
+        if sha256 != found.sha256:
+            raise MediaError("the source is not the one that the boxes were found in", reason="source-changed")
+        faces = crops_of_boxes(batch, rows, self._job.options.crop_options())
+        known = dataclasses.replace(
+            begun, sha256=sha256, source_frames=found.source_frames, frames_sampled=found.frames_sampled,
+            frames_with_face=found.frames_with_face, decoder=found.decoder, notes=found.notes,
+        )  # fmt: skip
+        return self._written(task, known, places.places, faces)
+
     def _finish(self, task: AlignTask, begun: Outcome, batch: FrameBatch) -> Outcome:
         faces = self._align(batch)
-        kept = [(index, faces[index]) for index in batch.indices if index in faces]
-        self._write(task, [aligned.image for _, aligned in kept])
+        begun = dataclasses.replace(
+            begun,
+            frames_with_face=sum(index in faces and faces[index].origin == "detected" for index in batch.indices),
+            notes="; ".join([*batch.notes, *self._notes(batch, faces)]) or None,
+        )
+        return self._written(task, begun, batch.indices, faces)
+
+    def _written(
+        self, task: AlignTask, begun: Outcome, indices: Sequence[int], faces: dict[int, AlignedFace]
+    ) -> Outcome:
+        """The crops on disk, unless only boxes are kept, and the outcome with its rows."""
+        kept = [(index, faces[index]) for index in indices if index in faces]
+        if self._job.options.keep == CROPS:
+            self._write(task, [aligned.image for _, aligned in kept])
         return dataclasses.replace(
             begun,
             status="ok",
             num_crops=len(kept),
-            frames_with_face=sum(index in faces and faces[index].origin == "detected" for index in batch.indices),
-            notes="; ".join([*batch.notes, *self._notes(batch, faces)]) or None,
-            **dataclasses.asdict(sample_quality(faces, batch.indices)),
+            **dataclasses.asdict(sample_quality(faces, indices)),
             rows=tuple(_crop_row(number, index, aligned) for number, (index, aligned) in enumerate(kept, start=1)),
         )
 
@@ -136,6 +179,7 @@ class AlignWorker:
 
     def _align(self, batch: FrameBatch) -> dict[int, AlignedFace]:
         """Crops by frame index; a frame that the missing-face policy drops is absent."""
+        assert self._detector is not None
         order = sorted(batch.frames)
         detected = dict(zip(order, self._detector.detect([batch.frames[index] for index in order]), strict=True))
         options = self._job.options

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from ferbench.alignment.quality import Quality
 from ferbench.errors import UsageError
 from ferbench.jobs.align.journal import Journal
+from ferbench.jobs.align.options import BOXES, CROPS
 from ferbench.jobs.align.outcome import CropRow, Outcome
 from ferbench.jobs.align.paths import CONTACT_SHEET, FACES, LOCK, MANIFEST, RESERVED, STATE_FOLDER, on_disk
 from ferbench.manifest import Manifest, read_manifest, write_manifest
@@ -70,9 +71,10 @@ _OF_ALIGN = {"path", "media", "start_frame", "end_frame", "num_frames", "status"
 class AlignStore:
     """One output folder under one recipe."""
 
-    def __init__(self, out: Path, recipe: Recipe) -> None:
+    def __init__(self, out: Path, recipe: Recipe, *, keep: str = CROPS) -> None:
         self.out = out
         self.recipe = recipe
+        self.keep = keep
         self.journal = Journal(out / STATE_FOLDER / "journal.jsonl")
         self.staging = out / STATE_FOLDER / "unfinished"
         self._crops_file = out / STATE_FOLDER / "crops.json"
@@ -94,7 +96,7 @@ class AlignStore:
         if manifest is None or not (self.out / FACES).exists():
             return {}  # without the table of crops, nothing can be said of them
         self._same_recipe(manifest.recipe.id if manifest.recipe else "none")
-        return {outcome.sample_id: outcome for outcome in _outcomes_of(manifest)}
+        return {outcome.sample_id: outcome for outcome in outcomes_of(manifest)}
 
     def written_manifest(self) -> Manifest | None:
         """The manifest of an earlier run; UsageError when the file there is not one that align wrote here."""
@@ -103,7 +105,8 @@ class AlignStore:
             return None
         manifest = read_manifest(path)
         has_columns = set(READING_COLUMNS) <= set(manifest.table.column_names)
-        if manifest.recipe is None or not has_columns or manifest.root != self.out.resolve():
+        kept = manifest.provenance.get("kept", CROPS)
+        if manifest.recipe is None or not has_columns or (kept == CROPS and manifest.root != self.out.resolve()):
             raise UsageError(f"{path} was not written by align; choose another output folder")
         return manifest
 
@@ -117,7 +120,10 @@ class AlignStore:
     def is_current(self, source: Manifest) -> bool:
         """Whether the tables are there and say of the samples what the source says of them now."""
         written = self.written_manifest()
-        if written is None or not all((self.out / name).exists() for name in (FACES, CONTACT_SHEET)):
+        tables = (FACES, CONTACT_SHEET) if self.keep == CROPS else (FACES,)
+        if written is None or not all((self.out / name).exists() for name in tables):
+            return False
+        if self.keep == BOXES and written.root != source.root:
             return False
         theirs, ours = (manifest.table.drop_columns(_present(manifest)) for manifest in (written, source))
         same_meaning = (written.labels, written.name) == (source.labels, source.name)
@@ -128,7 +134,8 @@ class AlignStore:
     def recorded_crops(self) -> set[str]:
         """Crops that earlier runs wrote or were about to write: their paths, of packed ones those of the packs."""
         manifest = self.written_manifest()
-        recorded = {on_disk(path) for path in manifest.column("path")} if manifest else set()
+        has_crops = manifest is not None and manifest.provenance.get("kept", CROPS) == CROPS
+        recorded = {on_disk(path) for path in manifest.column("path")} if manifest and has_crops else set()
         if self._crops_file.exists():
             recorded |= set(json.loads(self._crops_file.read_text(encoding="utf-8")))
         return recorded
@@ -191,7 +198,7 @@ class AlignStore:
             if not self.journal.exists():
                 manifest = self.written_manifest()
                 known = manifest is not None and (self.out / FACES).exists()
-                outcomes = _outcomes_of(manifest, self.out / FACES) if manifest and known else ()
+                outcomes = outcomes_of(manifest, self.out / FACES) if manifest and known else ()
                 self.journal.create(self.recipe.id, outcomes)
         self.journal.open()
 
@@ -214,18 +221,25 @@ class AlignStore:
 
         write_atomically(self.out / FACES, write_faces, staging=self.staging)
         columns: dict[str, Any] = {
-            "path": [outcome.crops for outcome in outcomes],
-            "media": ["image" if media == "image" else "frames" for media in source.column("media")],
-            # The crops are the whole sample now; the range within the source is kept beside it.
-            "start_frame": pa.nulls(len(source), pa.int32()),
-            "end_frame": pa.nulls(len(source), pa.int32()),
-            "num_frames": [outcome.num_crops or None for outcome in outcomes],
             "status": [outcome.status for outcome in outcomes],
             "error": [outcome.error for outcome in outcomes],
             "sha256": [outcome.sha256 for outcome in outcomes],
         }
         for name, kind in READING_COLUMNS.items():
             columns[name] = pa.array([getattr(outcome, name) for outcome in outcomes], kind)
+        if self.keep == BOXES:
+            kept = source.with_columns(**columns)
+            aligned = kept.replace(recipe=self.recipe, provenance={**source.provenance, "kept": BOXES})
+            write_manifest(aligned, self.out / MANIFEST, staging=self.staging)
+            return aligned
+        columns |= {
+            "path": [outcome.crops for outcome in outcomes],
+            "media": ["image" if media == "image" else "frames" for media in source.column("media")],
+            # The crops are the whole sample now; the range within the source is kept beside it.
+            "start_frame": pa.nulls(len(source), pa.int32()),
+            "end_frame": pa.nulls(len(source), pa.int32()),
+            "num_frames": [outcome.num_crops or None for outcome in outcomes],
+        }
         aligned = source.with_columns(**columns).replace(root=self.out.resolve(), recipe=self.recipe)
         write_manifest(aligned, self.out / MANIFEST, staging=self.staging)
         return aligned
@@ -244,7 +258,7 @@ def _fields(row: CropRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in FACES_SCHEMA.names if name != "sample_id"}
 
 
-def _outcomes_of(manifest: Manifest, faces_path: Path | None = None) -> Iterator[Outcome]:
+def outcomes_of(manifest: Manifest, faces_path: Path | None = None) -> Iterator[Outcome]:
     """The outcomes that a finished job's tables hold; without `faces_path`, without their rows."""
     faces: dict[str, list[CropRow]] = {}
     if faces_path is not None:
@@ -255,5 +269,9 @@ def _outcomes_of(manifest: Manifest, faces_path: Path | None = None) -> Iterator
     names = ["sample_id", "status", "error", "sha256", "path", "num_frames", *READING_COLUMNS]
     names = [name for name in names if name in manifest.table.column_names]  # an older ferbench had fewer
     for row in manifest.table.select(names).to_pylist():
-        row |= {"crops": row.pop("path"), "num_crops": row.pop("num_frames") or 0}
+        crops, count = row.pop("path"), row.pop("num_frames") or 0
+        kept_boxes = manifest.provenance.get("kept") == BOXES
+        if kept_boxes:
+            crops, count = "", row["frames_sampled"] if row["status"] == "ok" else 0
+        row |= {"crops": crops, "num_crops": count}
         yield Outcome(**row, rows=tuple(faces.get(row["sample_id"], ())))
