@@ -25,12 +25,12 @@ def write_table(
 ) -> None:
     """Write atomically; equal tables and metadata give equal bytes. `kind` names what the file is."""
     text = json.dumps({"format": FORMAT_VERSION, **metadata}, sort_keys=True)
-    described = table.replace_schema_metadata({_key(kind): text.encode()})
+    described = _plainly_named(table).replace_schema_metadata({_key(kind): text.encode()})
     write_atomically(path, lambda temporary: _write_groups(described, temporary), staging=staging)
 
 
 def _write_groups(table: pa.Table, path: Path) -> None:
-    # Where chunks end would show in the bytes, so each group is one chunk; all of the table at once would be in memory twice.
+    # Where chunks end would show in the bytes, so each group is one chunk; the whole as one would be in memory twice.
     with pq.ParquetWriter(path, table.schema) as writer:
         for start in range(0, max(1, len(table)), ROWS_PER_GROUP):
             writer.write_table(table.slice(start, ROWS_PER_GROUP).combine_chunks(), row_group_size=ROWS_PER_GROUP)
