@@ -11,8 +11,10 @@ Incomplete-Labels create_annotation_file/Aff-wild2/create_train_val_annotation_f
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -99,12 +101,11 @@ def read(root: Path, card: Card, options: Mapping[str, str]) -> Reading:
     rows_read = 0
     rows: dict[str, _Rows] = {}
     parts: dict[str, int] = {"train": 0, "validation": 0}
-    for part, path in layout.files(annotations):
+    files = layout.files(annotations)
+    for (part, path), (labels, pictures) in zip(files, _read_videos(files, root, folders), strict=True):
         video = path.stem
-        try:
-            labels = read_frame_labels(path)
-        except DataError as error:
-            remarks.add("error", "unreadable", error.message)
+        if isinstance(labels, DataError):
+            remarks.add("error", "unreadable", labels.message)
             continue
         rows_read += len(labels.values)
         parts[part] += 1
@@ -113,7 +114,6 @@ def read(root: Path, card: Card, options: Mapping[str, str]) -> Reading:
             continue
         mapped = _map(labels, card.labels, path, remarks)
         _skip_what_is_wrong(mapped, labels, card.labels, path, tally)
-        pictures = list_pictures(root / folders[video]) if video in folders else _NO_PICTURES
         _remark(video, pictures, labels, remarks)
         folder = folders.get(video, f"{default}/{video}")
         frames, count = _join(mapped, pictures, keep_all=options["frames"] == "all")
@@ -145,6 +145,23 @@ def read(root: Path, card: Card, options: Mapping[str, str]) -> Reading:
         findings=tuple(remarks.findings()),
         files_known=True,
     )
+
+
+def _read_videos(
+    files: Sequence[tuple[str, Path]], root: Path, folders: Mapping[str, str]
+) -> Iterator[tuple[FrameLabels | DataError, NumberedPictures]]:
+    """What is on the disk about each annotated video, in order. Waiting for the disk is most of the work of indexing."""
+
+    def read_video(entry: tuple[str, Path]) -> tuple[FrameLabels | DataError, NumberedPictures]:
+        path = entry[1]
+        pictures = list_pictures(root / folders[path.stem]) if path.stem in folders else _NO_PICTURES
+        try:
+            return read_frame_labels(path), pictures
+        except DataError as error:
+            return error, pictures
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        yield from pool.map(read_video, files)
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------

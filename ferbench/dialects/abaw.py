@@ -22,6 +22,7 @@ PARTS = {"train": "Train_Set", "validation": "Validation_Set", "test": "Test_Set
 FRAME = r"^(?P<above>[^\r\n]*/)?(?P<video>[^/\r\n]+)/(?P<number>0*[1-9][0-9]{0,8})\.[A-Za-z]+$"
 """A path: any folders, the video's folder, the frame's number from 1."""
 CHUNK = 1 << 18
+_LISTED = pa.schema([("frame", pa.string()), ("path", pa.string()), ("label", pa.int64())])
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -43,34 +44,53 @@ def frame_parts(
     if not manifest.has_values("split"):
         raise ManifestError(f"manifest {manifest.name!r} has no split; run make-splits on it")
     numbers = pa.array(manifest.labels.mapping_to(order), pa.int64())
-    # Only what is written is copied: the other columns are most of a table of millions of rows.
-    used = manifest.table.select(["sample_id", "path", "media", "label", "split"])
-    listed = pc.and_(_usable(manifest, options), pc.is_valid(used.column("label")))
     for part, name in PARTS.items():
-        table = used.filter(pc.and_(listed, pc.fill_null(pc.equal(used.column("split"), part), False)))
-        if not len(table):
+        # Piece by piece, so that only what is written is ever copied: a table of millions of rows has much else.
+        used = manifest.table.select(["sample_id", "path", "media", "label", "split", "status", "num_frames"])
+        pieces = [
+            _piece(used.slice(start, CHUNK), part, numbers, options, dialect) for start in range(0, len(used), CHUNK)
+        ]
+        result = pa.concat_tables(pieces)
+        if not len(result):
             continue
-        _refuse(table, pc.not_equal(table.column("media"), "image"), f"the {dialect} dialect holds pictures of frames")
-        paths = table.column("path")
-        _refuse(
-            table, pc.invert(pc.match_substring_regex(paths, FRAME)),
-            f"the {dialect} dialect names frames as '<video>/<number>.jpg'; this path is another",
-        )  # fmt: skip
-        frames = _frames_of(paths)
-        labels = numbers.take(table.column("label").combine_chunks())
-        result = pa.table({"frame": frames, "path": paths, "label": labels})
-        if not _ascending(frames):
-            by_frame = pc.sort_indices(frames)
-            result, ids = result.take(by_frame), table.column("sample_id").take(by_frame)
-            column = result.column("frame")
-            twice = pc.equal(column.slice(0, len(column) - 1), column.slice(1))
-            at = pc.index(twice, True).as_py()
-            if at >= 0:
-                raise ManifestError(
-                    f"samples {ids[at].as_py()!r} and {ids[at + 1].as_py()!r} are both {column[at].as_py()!r} in the "
-                    f"{dialect} dialect; a video has one picture per frame"
-                )
+        if not _ascending(result.column("frame")):
+            result = result.take(pc.sort_indices(result.column("frame")))
+            _refuse_doubles(result, manifest, dialect)
         yield name, result
+
+
+def _piece(rows: pa.Table, part: str, numbers: pa.Array, options: ExportOptions, dialect: str) -> pa.Table:
+    """`frame`, `path` and `label` of those rows that are in a part's file."""
+    listed = pc.and_(pc.is_valid(rows.column("label")), pc.fill_null(pc.equal(rows.column("split"), part), False))
+    listed = pc.and_(listed, pc.fill_null(pc.not_equal(rows.column("status"), "failed"), True))
+    if options.min_frames:
+        listed = pc.and_(listed, pc.fill_null(pc.greater_equal(rows.column("num_frames"), options.min_frames), True))
+    if not pc.all(listed).as_py():
+        rows = rows.filter(listed)
+    if not len(rows):
+        return pa.table({"frame": [], "path": [], "label": []}, schema=_LISTED)
+    paths = rows.column("path")
+    _refuse(rows, pc.not_equal(rows.column("media"), "image"), f"the {dialect} dialect holds pictures of frames")
+    _refuse(
+        rows, pc.invert(pc.match_substring_regex(paths, FRAME)),
+        f"the {dialect} dialect names frames as '<video>/<number>.jpg'; this path is another",
+    )  # fmt: skip
+    labels = numbers.take(rows.column("label").combine_chunks())
+    return pa.table([_frames_of(paths), paths, labels], schema=_LISTED)
+
+
+def _refuse_doubles(result: pa.Table, manifest: Manifest, dialect: str) -> None:
+    """ManifestError for two samples of one frame, in a table that is sorted by frame."""
+    column = result.column("frame")
+    at = pc.index(pc.equal(column.slice(0, len(column) - 1), column.slice(1)), True).as_py()
+    if at >= 0:
+        paths = result.column("path").slice(at, 2).to_pylist()
+        rows = manifest.table.filter(pc.is_in(manifest.table.column("path"), pa.array(paths)))
+        first, second = rows.column("sample_id").slice(0, 2).to_pylist()
+        raise ManifestError(
+            f"samples {first!r} and {second!r} are both {column[at].as_py()!r} in the {dialect} dialect; a video has one "
+            "picture per frame"
+        )
 
 
 def _frames_of(paths: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -82,15 +102,6 @@ def _frames_of(paths: pa.ChunkedArray) -> pa.ChunkedArray:
         if pc.all(pc.equal(pc.count_substring(frames, "/"), 1)).as_py():
             return frames
     return pc.replace_substring_regex(paths, r"^.*/([^/]+/[^/]+)$", r"\1")
-
-
-def _usable(manifest: Manifest, options: ExportOptions) -> pa.ChunkedArray:
-    """True for the rows that `lists.usable_rows` keeps."""
-    usable = pc.fill_null(pc.not_equal(manifest.table.column("status"), "failed"), True)
-    if options.min_frames:
-        frames = manifest.table.column("num_frames")
-        usable = pc.and_(usable, pc.fill_null(pc.greater_equal(frames, options.min_frames), True))
-    return usable
 
 
 def _ascending(values: pa.ChunkedArray) -> bool:
