@@ -79,9 +79,7 @@ def format_files(manifest: Manifest, options: ExportOptions) -> dict[str, Conten
 
     order = written_order(manifest, options, options.variant, DIALECT)
     lines: list[str] = []
-    for _, part, rows in rows_of_parts(manifest, options, order, DIALECT, row):
-        if part == "validation":
-            raise ManifestError(f"manifest {manifest.name!r} has a validation part, and RAF-DB's list has none")
+    for _, _, rows in rows_of_parts(manifest, options, order, DIALECT, row):
         lines += rows
     return {_NAME: "\n".join(lines)}
 
