@@ -20,11 +20,13 @@ NAMES = [
     "mafw-compound", "mmi", "oulu-casia", "raf-db", "raf-db-compound", "ravdess", "sfew",
 ]  # fmt: skip
 LICENSED = [name for name in NAMES if name != "demo"]
+UNCOUNTED = {"mmi", "aff-wild2", "aff-wild2-8"}
+"""MMI's labelled part is 205, 208 or 213 sequences, depending on the paper; the aff-wild2 frames of an edition likewise."""
 OTHER_RULES = {"distributed", "group-k-fold", "leave-one-subject-out"}
 
 
 def test_the_cards_are_these():
-    assert card_names() == NAMES
+    assert card_names() == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", LICENSED)
@@ -40,7 +42,7 @@ def test_a_card_says_what_a_researcher_needs(name):
     assert set(card.metrics) <= {*METRICS, "accuracy", "abaw-2021", "macro-auc"}
     assert card.bibtex.startswith("@")
     assert card.bibtex.count("{") == card.bibtex.count("}")
-    assert card.counts
+    assert card.counts or name in UNCOUNTED
     assert resolve_options(card, {}) == {key: values[0] if values else "" for key, values in card.options.items()}
 
 

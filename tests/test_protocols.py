@@ -199,7 +199,9 @@ def test_the_command_carves_and_says_so(tmp_path, ferbench):
     command = ("make-splits", tmp_path / "m.parquet", "--folds", "3")
     ran = ferbench(*command, "-o", tmp_path / "s", "--validation", "subject", "0.25", "--json")
     assert ran.code == 0, ran.err
-    assert [(fold["train"], fold["validation"], fold["test"]) for fold in ran.json["folds"]] == [(50, 20, 50)] * 2
+    assert [(fold["train"], fold["validation"], fold["test"]) for fold in ran.json["folds"]] == [
+        (50, 20, 50), (60, 20, 40), (60, 30, 30),
+    ]  # fmt: skip
     assert "selects" in ran.err
     plain = ferbench(*command, "-o", tmp_path / "t")
     assert "nothing is set aside to select a model on" in plain.err.replace("\n", " ")

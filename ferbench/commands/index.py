@@ -13,7 +13,7 @@ from ferbench.commands.options import console, json_option, output_option, print
 
 @click.command("index", short_help="Read a dataset's official layout into a manifest.")
 @click.argument("name")
-@click.argument("root", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("root", type=click.Path(path_type=Path))
 @output_option("The manifest to write, NAME.parquet by default.")
 @json_option
 def command(name: str, root: Path, outputs: tuple[str, ...], as_json: bool) -> None:

@@ -76,7 +76,8 @@ def export_manifest(
     manifest = read_any_manifest(source, root=root)
     files = module.format_files(manifest, options)
     written = write_files(out, files, module.FILES, media=options.media)
-    return ExportResult(out, tuple(written), len(manifest), _left_out(manifest, options))
+    left_out = {} if getattr(module, "KEEPS_FAILED", False) else _left_out(manifest, options)
+    return ExportResult(out, tuple(written), len(manifest), left_out)
 
 
 def _left_out(manifest: Manifest, options: ExportOptions) -> dict[str, int]:

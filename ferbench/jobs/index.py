@@ -109,9 +109,13 @@ def manifest_of_reading(
             paths = columns["path"]
             paths = paths if isinstance(paths, (pa.Array, pa.ChunkedArray)) else pa.array(paths, pa.string())
             there, nothing = pa.array(~missing), pa.scalar(None, pa.string())
-            columns["status"] = pc.if_else(there, nothing, pa.scalar("failed"))
+            # A user's own table may say of some samples already that they failed.
+            status, error = (
+                pa.array(columns[name], pa.string()) if name in columns else nothing for name in ("status", "error")
+            )
+            columns["status"] = pc.if_else(there, status, pa.scalar("failed"))
             columns["error"] = pc.if_else(
-                there, nothing, pc.binary_join_element_wise(pa.scalar(f"{MISSING}:"), paths, " ")
+                there, error, pc.binary_join_element_wise(pa.scalar(f"{MISSING}:"), paths, " ")
             )
     try:
         manifest = manifest_of(columns, labels=card.labels, name=card.name, root=root)
