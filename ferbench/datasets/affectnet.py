@@ -206,8 +206,11 @@ def _read_set(root: Path, folder: Path, split: str, classes: int, tally: Tally) 
     unread = np.zeros(len(ids), dtype=bool)
     for kind in ("exp", "val", "aro"):
         files = [f"{each}_{kind}.npy" for each in ids]
-        there = np.flatnonzero([name in listing.annotations for name in files])
-        scalars = read_scalars(notes, files if len(there) == len(files) else [files[row] for row in there])
+        if listing.annotations.issuperset(files):
+            there = np.arange(len(files))
+        else:
+            there = np.flatnonzero([name in listing.annotations for name in files])
+        scalars = read_scalars(notes, [files[row] for row in there] if len(there) < len(files) else files)
         values[kind] = np.full(len(ids), np.nan)
         values[kind][there] = scalars.values
         unread |= ~np.isin(np.arange(len(ids)), there)

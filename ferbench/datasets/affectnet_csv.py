@@ -58,13 +58,14 @@ def read_rows(path: Path) -> Rows:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})", reason="unreadable") from error
     try:
+        # Arrow would fail in the middle, inside the function that counts bad rows; so the whole is looked at before.
+        data.decode()
+    except UnicodeDecodeError:
+        data = read_text(path).encode()
+    try:
         return _parse(path, data)
-    except pa.ArrowInvalid:
-        # Most likely not UTF-8: decode it as other label files are.
-        try:
-            return _parse(path, read_text(path).encode())
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{path}: not valid CSV ({error})") from error
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: not valid CSV ({error})") from error
 
 
 def _parse(path: Path, data: bytes) -> Rows:
