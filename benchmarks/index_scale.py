@@ -33,6 +33,11 @@ AFFECTNET = {
     "val_set": (500, 500, 500, 500, 500, 500, 500, 499),
 }
 STEPS = ("index", "split", "export")
+SHOWN = {
+    "dataset": 12, "step": 6, "tool": 8, "rows": 8, "seconds": 7, "cpu_seconds": 11, "rows_per_second": 15, "peak_mb": 7,
+    "times_faster": 12,
+}  # fmt: skip
+"""Columns that are printed -> their widths."""
 
 
 # --- fabricated copies ------------------------------------------------------------------------------------------------
@@ -195,7 +200,7 @@ def peak_memory() -> int:
         return most if sys.platform == "darwin" else most * 1024
 
 
-def run_fresh(*arguments: object) -> tuple[float, dict[str, int]]:
+def run_fresh(*arguments: object) -> tuple[float, dict[str, float]]:
     """Seconds and result of one step in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     started = time.perf_counter()
@@ -217,7 +222,7 @@ def one_step(arguments: list[str]) -> None:
         print("{}")
     else:
         rows = TOOLS[tool](step, dataset, Path(root), Path(last))
-        print(json.dumps({"rows": rows, "peak": peak_memory()}))
+        print(json.dumps({"rows": rows, "peak": peak_memory(), "cpu": time.process_time()}))
 
 
 def measured(dataset: str, scale: float, work: Path, repeat: int) -> Iterator[dict[str, object]]:
@@ -228,7 +233,8 @@ def measured(dataset: str, scale: float, work: Path, repeat: int) -> Iterator[di
     try:
         for step in STEPS:
             seconds: dict[str, list[float]] = {tool: [] for tool in TOOLS}
-            peaks = dict.fromkeys(TOOLS, 0)
+            cpu: dict[str, list[float]] = {tool: [] for tool in TOOLS}
+            peaks = dict.fromkeys(TOOLS, 0.0)
             rows = dict.fromkeys(TOOLS, 0)
             # Turn by turn, so that what else the machine does falls on both.
             for _ in range(repeat):
@@ -238,12 +244,14 @@ def measured(dataset: str, scale: float, work: Path, repeat: int) -> Iterator[di
                     spent, result = run_fresh(tool, step, dataset, root, out)
                     seconds[tool].append(spent)
                     peaks[tool] = max(peaks[tool], result["peak"])
-                    rows[tool] = result["rows"]
+                    cpu[tool].append(result["cpu"])
+                    rows[tool] = int(result["rows"])
             for tool in TOOLS:
                 best = min(seconds[tool])
                 yield {
                     "dataset": dataset, "step": step, "tool": tool, "rows": rows[tool], "seconds": round(best, 2),
-                    "rows_per_second": round(rows[tool] / best), "peak_mb": round(peaks[tool] / 1e6),
+                    "cpu_seconds": round(min(cpu[tool]), 2), "rows_per_second": round(rows[tool] / best),
+                    "peak_mb": round(peaks[tool] / 1e6),
                     "times_faster": round(min(seconds["plain"]) / best, 1) if tool == "ferbench" else "",
                 }  # fmt: skip
     finally:
@@ -284,17 +292,13 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out or Path(__file__).parent / "results" / f"{date.today()}-index-scale.csv"
     results: list[dict[str, object]] = []
-    print(f"{'dataset':12} {'step':7} {'tool':9} {'rows':>9} {'seconds':>8} {'rows/s':>9} {'peak MB':>8} {'faster':>7}")
+    print(" ".join(f"{name:>{width}}" for name, width in SHOWN.items()))
     with tempfile.TemporaryDirectory(dir=arguments.work, prefix="ferbench-index-scale-") as work:
         for dataset in arguments.dataset:
             for scale in arguments.scale:
                 for row in measured(dataset, scale, Path(work), arguments.repeat):
                     results.append({**row, "machine": machine(), "versions": versions()})
-                    print(
-                        f"{row['dataset']:12} {row['step']:7} {row['tool']:9} {row['rows']:>9,} {row['seconds']:>8} "
-                        f"{row['rows_per_second']:>9,} {row['peak_mb']:>8,} {row['times_faster']:>7}",
-                        flush=True,
-                    )
+                    print(" ".join(f"{row[name]:>{width}}" for name, width in SHOWN.items()), flush=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(results[0]), lineterminator="\n")

@@ -49,19 +49,22 @@ def format_files(manifest: Manifest, options: ExportOptions) -> dict[str, Conten
     order = written_order(manifest, options, options.variant, DIALECT)
     prefix = checked_prefix(options.prefix)
     return {
-        f"{name}.csv": partial(_write, table.select(["frame", "label"]), prefix)
+        f"{name}.csv": partial(_write, table.select(["frame", "label"]), prefix, len(order))
         for name, table in frame_parts(manifest, options, order, DIALECT)
     }
 
 
-def _write(table: pa.Table, prefix: str, path: Path) -> None:
+def _write(table: pa.Table, prefix: str, classes: int, path: Path) -> None:
+    ends = pa.array([f"{label}\n" for label in range(classes)])
     with path.open("wb") as file:
         file.write(f"{','.join(HEADER)}\n".encode())
         for piece in slices_of(table):
-            frames = pc.binary_join_element_wise(pa.scalar(prefix), piece.column("frame").chunk(0), "")
-            labels = pc.binary_join_element_wise(piece.column("label").chunk(0).cast(pa.string()), pa.scalar("\n"), "")
-            lines = pc.binary_join_element_wise(_quoted(frames), labels, ",")
-            file.write(text_of(lines))
+            frames = piece.column("frame").chunk(0)
+            if prefix:
+                frames = pc.binary_join_element_wise(pa.scalar(prefix), frames, "")
+            file.write(
+                text_of(pc.binary_join_element_wise(_quoted(frames), ends.take(piece.column("label").chunk(0)), ","))
+            )
 
 
 def _quoted(values: pa.Array) -> pa.Array:
