@@ -134,16 +134,20 @@ def _rows_of_protocol(manifest: Manifest, arguments: Mapping[str, Any]) -> NDArr
 
 
 def _distributed(manifest: Manifest, card: Card, arguments: Mapping[str, Any]) -> Manifest:
-    """The columns as the reader found them; `merge = {validation = "train"}` joins parts, `parts` keeps some."""
+    """The columns as the reader found them; `merge = {validation = "train"}` joins parts.
+
+    Samples without a label are in no part: a withheld test set can be neither trained on nor scored.
+    """
+    unlabelled = pc.is_null(manifest.table.column("label"))
     if manifest.has_values("fold"):
-        rows = np.arange(len(manifest))
-        return with_folds(manifest, rows, fold_numbers(manifest))
+        numbers = np.where(unlabelled.to_numpy(), 0, fold_numbers(manifest))
+        return with_folds(manifest, np.arange(len(manifest)), numbers)
     if not manifest.has_values("split"):
         raise ProtocolError(
             f"manifest {manifest.name!r} has neither folds nor a split, and {card.name} distributes them: index the copy "
             "with its list files, or make folds with --kind"
         )
-    split = manifest.table.column("split")
+    split = pc.if_else(unlabelled, pa.scalar(None, pa.string()), manifest.table.column("split"))
     for old, new in dict(arguments.get("merge", {})).items():
         split = pc.if_else(pc.fill_null(pc.equal(split, old), False), new, split)
     return manifest.with_columns(split=split, fold=pa.nulls(len(manifest), pa.int32()))
