@@ -35,8 +35,10 @@ def manifest(paths: Sequence[str], *, dataset: str = "", classes: Sequence[str] 
 
 
 def exported(source: Manifest, dialect: str, **options) -> dict[str, bytes]:
-    """File name -> bytes."""
-    files = dialect_module(dialect).format_files(source, ExportOptions(**options))
+    """File name -> bytes; all of names that a later export of the dialect knows to replace."""
+    module = dialect_module(dialect)
+    files = module.format_files(source, ExportOptions(**options))
+    assert all(module.FILES.fullmatch(name) for name in files)
     return {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
 
 

@@ -93,13 +93,16 @@ def test_a_fixed_split_gets_one_file_for_each_part(dataset, variant, names):
     assert list(exported(source, "former", variant=variant)) == names
 
 
-def test_afew_is_tested_on_a_file_called_validation():
-    source = manifest(["train/Angry/0", "validation/Angry/1"], split=["train", "validation"]).replace(name="afew")
-    files = exported(source, "former", variant="former-dfer", prefix="/home/user/datasets/AFEW_Face")
+@pytest.mark.parametrize("tested", ["validation", "test"])
+def test_afew_is_tested_on_a_file_called_validation(tested, tmp_path):
+    source = manifest(["train/Angry/0", "validation/Angry/1"], dataset="afew", split=["train", tested])
+    files = exported(source, "former", variant="former-dfer", prefix="/home/user/datasets/AFEW_Face", labels="manifest")
     assert files == {
         "AFEW_train.txt": b"/home/user/datasets/AFEW_Face/train/Angry/0 20 0\n",
         "AFEW_validation.txt": b"/home/user/datasets/AFEW_Face/validation/Angry/1 20 1\n",
     }
+    back = imported(files, "former", folder=tmp_path, variant="former-dfer", labels=LABELS, dataset="afew")
+    assert back.column("split") == ["train", "validation"]
 
 
 def test_dfer_clips_mafw_files_end_without_a_line_end_but_for_one():

@@ -9,7 +9,8 @@ pictures are refused, each with the sample.
 
 Variants
     plain                  set_1_train.txt, … or train.txt, …; takes any part
-    former-dfer            DFEW_set_1_train.txt, FERV39K_train.txt; AFEW_train.txt and AFEW_validation.txt, its test list
+    former-dfer            DFEW_set_1_train.txt, FERV39K_train.txt; AFEW_train.txt and AFEW_validation.txt, its test list:
+                           AFEW's validation part, or the test part where that is what it was made
     former-dfer-published  the same with the counts as they are in that repository: in the files of folds 2 to 5 a clip of
                            fewer than 16 frames has 16, and in those of fold 1 the truth
     dfer-clip              the same names, for MAFW too, whose files end without a line end, except MAFW_set_5_test.txt
@@ -38,6 +39,7 @@ from ferbench.dialects.lists import (
     manifest_of_parts,
     needed_frames,
     official_labels,
+    parts_of,
     read_order,
     rows_of_parts,
     strip_prefix,
@@ -101,6 +103,9 @@ def format_files(manifest: Manifest, options: ExportOptions) -> dict[str, Conten
     title = TITLES.get(dataset, dataset.upper())
     short_names = _emoclip_names(dataset, options)
     has_folds = manifest.has_values("fold")
+    # AFEW's test labels were never released: what everybody tests on is called validation, in the lists too.
+    afew = dataset == "afew" and options.variant not in ("", "plain")
+    has_validation = any(part == "validation" for _, part, _ in parts_of(manifest))
 
     def fields(sample: Sample, label: int) -> tuple[str, int, int]:
         frames_sample(sample, DIALECT)
@@ -116,9 +121,9 @@ def format_files(manifest: Manifest, options: ExportOptions) -> dict[str, Conten
     order = written_order(manifest, options, options.variant, *variant.orders, DIALECT)
     files: dict[str, Content] = {}
     for fold, part, rows in rows_of_parts(manifest, options, order, DIALECT, fields):
-        # AFEW's test labels were never released; what everybody tests on is called validation.
-        tested_as_validation = title == "AFEW" and options.variant != "plain"
-        if part == "validation" and not variant.validation and not tested_as_validation:
+        if part == "test" and afew and not has_validation:
+            part = "validation"
+        if part == "validation" and not variant.validation and not afew:
             raise ManifestError(
                 f"manifest {manifest.name!r} has a validation part, and {options.variant} has no list for it: its code "
                 "selects on the test list; export without that part, or with --variant plain"
