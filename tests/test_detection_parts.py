@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 from torchvision.ops import nms
 
-from ferbench.detection.area import crop_and_resize, integral_images, resize_area
+from ferbench.detection.area import bins, crop_and_resize, resize_area, summed
 from ferbench.detection.boxes import (
     Candidates,
     concatenate,
@@ -27,15 +27,21 @@ CPU = torch.device("cpu")
 
 
 def candidates(boxes, *, scores=None, frame=None, offsets=None):
-    boxes = torch.tensor(boxes, dtype=torch.float32).view(-1, 4)
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
     count = len(boxes)
     return Candidates(
-        frame=torch.tensor([0] * count if frame is None else frame),
+        frame=np.array([0] * count if frame is None else frame, np.int64),
         boxes=boxes,
-        scores=torch.tensor([0.5] * count if scores is None else scores),
-        offsets=torch.zeros(count, 4) if offsets is None else torch.tensor(offsets).view(-1, 4),
-        landmarks=torch.arange(count * 10.0).view(count, 5, 2),
+        scores=np.array([0.5] * count if scores is None else scores, np.float32),
+        offsets=np.zeros((count, 4), np.float32) if offsets is None else np.array([offsets], np.float32),
+        landmarks=np.arange(count * 10, dtype=np.float32).reshape(count, 5, 2),
     )
+
+
+def resized(frames, *, height, width):
+    """(B, 3, height, width), as torch's interpolate gives it."""
+    rows, columns = bins(frames.shape[1], height), bins(frames.shape[2], width)
+    return resize_area(summed(frames, device=CPU), rows, columns).permute(0, 3, 1, 2)[:, :3]
 
 
 # frames.py
@@ -120,9 +126,9 @@ def test_a_scaled_side_is_the_truncation_of_side_times_scale_plus_one():
 
 def test_five_pixels_into_three_share_the_pixels_between_bins():
     row = np.repeat(np.array([0, 10, 20, 30, 40], np.uint8)[None, None, :, None], 3, axis=3)
-    resized = resize_area(integral_images(row, device=CPU), height=1, width=3)
-    assert resized.shape == (1, 3, 1, 3)
-    assert resized[0, 0, 0].tolist() == [5, 20, 35]
+    three = resized(row, height=1, width=3)
+    assert three.shape == (1, 3, 1, 3)
+    assert three[0, 0, 0].tolist() == [5, 20, 35]
 
 
 @settings(max_examples=40, deadline=None)
@@ -130,7 +136,7 @@ def test_five_pixels_into_three_share_the_pixels_between_bins():
 def test_area_resizing_is_that_of_torch(sizes, seed):
     rows, columns, height, width = sizes
     frames = np.random.default_rng(seed).integers(0, 256, (2, rows, columns, 3), dtype=np.uint8)
-    ours = resize_area(integral_images(frames, device=CPU), height=height, width=width)
+    ours = resized(frames, height=height, width=width)
     theirs = interpolate(torch.from_numpy(frames).permute(0, 3, 1, 2).float(), size=(height, width), mode="area")
     assert torch.allclose(ours, theirs, atol=1e-4, rtol=0)  # 0..255 in float32: one unit in the last place is 1.5e-5
 
@@ -138,43 +144,50 @@ def test_area_resizing_is_that_of_torch(sizes, seed):
 def test_each_patch_is_its_own_crop_resized():
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (3, 50, 70, 3), dtype=np.uint8)
-    frame = torch.from_numpy(rng.integers(0, 3, 60))
-    corner = torch.from_numpy(rng.integers(0, (69, 49), (60, 2)))
-    end = torch.from_numpy(rng.integers(corner.numpy() + 1, (71, 51)))
-    bounds = torch.cat([corner, end], dim=1)
-    bounds[0] = torch.tensor([69, 49, 70, 50])  # one pixel, the last
-    bounds[1] = torch.tensor([0, 0, 70, 50])  # everything
-    patches = crop_and_resize(integral_images(frames, device=CPU), frame, bounds, size=24)
+    frame = rng.integers(0, 3, 60)
+    corner = rng.integers(0, (69, 49), (60, 2))
+    bounds = np.concatenate([corner, rng.integers(corner + 1, (71, 51))], axis=1)
+    bounds[0] = [69, 49, 70, 50]  # one pixel, the last
+    bounds[1] = [0, 0, 70, 50]  # everything
+    patches = crop_and_resize(summed(frames, device=CPU), frame, bounds, size=24)
     for patch, index, (left, top, right, bottom) in zip(patches, frame.tolist(), bounds.tolist(), strict=True):
         crop = torch.from_numpy(frames[index, top:bottom, left:right]).permute(2, 0, 1).float()
-        assert torch.allclose(patch, interpolate(crop[None], size=(24, 24), mode="area")[0], atol=1e-4, rtol=0)
+        expected = interpolate(crop[None], size=(24, 24), mode="area")[0]
+        assert torch.allclose(patch.permute(2, 0, 1)[:3], expected, atol=1e-4, rtol=0)
+
+
+def test_a_rectangle_of_a_frame_gives_the_pixels_of_the_whole():
+    frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    whole, part = summed([frame], device=CPU), summed([frame[20:80, 30:100]], device=CPU, top=20, left=30)
+    assert (part.top, part.left, part.bottom, part.right) == (20, 30, 80, 100)
+    rows, columns = bins(90, 33).part(9, 28), bins(120, 47).part(13, 38)
+    assert torch.equal(resize_area(part, rows, columns), resize_area(whole, rows, columns))
+    bounds = np.array([[30, 20, 100, 80], [40, 33, 77, 71]])
+    patches = [crop_and_resize(pixels, np.zeros(2, np.int64), bounds, size=24) for pixels in (whole, part)]
+    assert torch.equal(*patches)
 
 
 def test_frames_whose_sum_does_not_fit_32_bits_are_resized_exactly():
     white = np.full((1, 3000, 3000, 3), 255, np.uint8)  # 2.3e9
-    integral = integral_images(white, device=CPU)
-    assert resize_area(integral, height=13, width=13).unique().tolist() == [255]
-    bounds = torch.tensor([[0, 0, 3000, 3000]])
-    assert crop_and_resize(integral, torch.tensor([0]), bounds, size=24).unique().tolist() == [255]
+    assert resized(white, height=13, width=13).unique().tolist() == [255]
+    patches = crop_and_resize(summed(white, device=CPU), np.array([0]), np.array([[0, 0, 3000, 3000]]), size=24)
+    assert patches.unique().tolist() == [255]
 
 
 # boxes.py
 
 
 def test_a_p_net_cell_becomes_the_window_it_saw():
-    scores = torch.zeros(2, 6, 8)
-    scores[1, 3, 5] = 0.75
-    offsets = torch.arange(2 * 4 * 6 * 8.0).view(2, 4, 6, 8)
-    found = window_candidates(offsets, scores, scale=0.4, threshold=0.6)
+    found = window_candidates(
+        np.array([1]), np.array([3]), np.array([5]),
+        scores=np.array([0.75], np.float32), offsets=np.array([[1, 2, 3, 4]], np.float32),
+        scale=np.array([0.4], np.float32),
+    )  # fmt: skip
     # column 5, row 3: the window starts at 2 * 5 + 1 and 2 * 3 + 1 and ends 11 later, all divided by the scale and floored
     assert found.boxes.tolist() == [[27, 17, 55, 45]]
     assert found.frame.tolist() == [1]
     assert found.scores.tolist() == [0.75]
-    assert found.offsets.tolist() == [offsets[1, :, 3, 5].tolist()]
-
-
-def test_a_window_at_the_threshold_passes():
-    assert len(window_candidates(torch.zeros(1, 4, 2, 2), torch.full((1, 2, 2), 0.5), scale=0.5, threshold=0.5)) == 4
+    assert found.offsets.tolist() == [[1, 2, 3, 4]]
 
 
 def test_offsets_move_a_box_by_parts_of_its_width_and_height():
@@ -197,7 +210,7 @@ def test_a_box_is_squared_around_its_centre():
     ],
 )
 def test_the_pixels_under_a_box_are_clipped_to_the_frame(box, pixels):
-    bounds = crop_bounds(torch.tensor([box]), height=50, width=100)
+    bounds = crop_bounds(np.array([box], np.float32), bottom=50, right=100)
     assert bounds.tolist() == [pixels]
     assert is_usable(bounds).tolist() == [True]
 
@@ -206,12 +219,12 @@ def test_the_pixels_under_a_box_are_clipped_to_the_frame(box, pixels):
     "box", [[101, 5, 120, 20], [-30, 5, -2, 20], [5, 51, 20, 70], [5, -30, 20, 0], [20, 5, 10, 20], [5, 20, 20, 10]]
 )
 def test_a_box_beside_the_frame_or_inside_out_has_no_pixels(box):
-    assert is_usable(crop_bounds(torch.tensor([box], dtype=torch.float32), height=50, width=100)).tolist() == [False]
+    assert is_usable(crop_bounds(np.array([box], np.float32), bottom=50, right=100)).tolist() == [False]
 
 
 def test_candidates_are_selected_with_all_their_columns():
     three = candidates([[0, 0, 1, 1], [0, 0, 2, 2], [0, 0, 3, 3]], scores=[0.1, 0.2, 0.3], frame=[4, 5, 6])
-    two = three[torch.tensor([True, False, True])]
+    two = three[np.array([True, False, True])]
     assert two.frame.tolist() == [4, 6]
     assert two.boxes[:, 2].tolist() == [1, 3]
     assert two.scores.tolist() == pytest.approx([0.1, 0.3])
@@ -237,6 +250,20 @@ def test_suppression_in_a_frame_does_not_depend_on_its_number():
         assert kept.boxes.tolist() == torch.tensor(boxes, dtype=torch.float32)[alone].tolist()
 
 
+def test_windows_of_two_levels_do_not_suppress_each_other_where_levels_are_told_apart():
+    rng = np.random.default_rng(0)
+    corner = rng.integers(0, 900, (400, 2))
+    windows = candidates(np.concatenate([corner, corner + rng.integers(20, 300, (400, 1))], axis=1))
+    windows.scores[:] = rng.uniform(size=400)
+    level = rng.integers(0, 9, 400)
+    kept = suppress(windows, threshold=0.5, level=level)
+    each = [suppress(windows[level == number], threshold=0.5) for number in range(9)]
+    expected = {tuple(box) for part in each for box in part.boxes.tolist()}
+    assert {tuple(box) for box in kept.boxes.tolist()} == expected
+    assert len(kept) == sum(map(len, each))
+    assert kept.scores.tolist() == sorted(kept.scores.tolist(), reverse=True)
+
+
 def test_nothing_suppressed_is_nothing():
     assert len(suppress(candidates([]), threshold=0.5)) == 0
     assert len(suppress_inside(candidates([]), threshold=0.5)) == 0
@@ -254,9 +281,9 @@ def test_of_equal_scores_the_later_box_stays_as_in_facenet_pytorch():
 
 
 def test_boxes_beyond_the_32767th_are_kept_apart():
-    places = torch.arange(200)[:, None] * 50 + torch.tensor([0, 0, 20, 20])
-    boxes = places.repeat_interleave(200, dim=0).tolist()  # 200 places, 200 boxes in each
-    scores = torch.linspace(0, 1, 40_000).tolist()
+    places = np.arange(200)[:, None] * 50 + np.array([0, 0, 20, 20])
+    boxes = places.repeat(200, axis=0).tolist()  # 200 places, 200 boxes in each
+    scores = np.linspace(0, 1, 40_000).tolist()
     kept = suppress_inside(candidates(boxes, scores=scores), threshold=0.7)
-    assert kept.boxes.tolist() == places.flip(0).tolist()
+    assert kept.boxes.tolist() == places[::-1].tolist()
     assert kept.landmarks[0, 0, 0].item() == 399_990  # the last of 40,000

@@ -11,7 +11,7 @@ Importing this package imports no torch; making a detector does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from ferbench.detection.weights import weights_sha256
 from ferbench.errors import UsageError
 from ferbench.faces import Face
 
-__all__ = ["DETECTORS", "Detector", "DetectorOptions", "make_detector", "weights_sha256"]
+__all__ = ["DETECTORS", "Detector", "DetectorOptions", "LocalDetector", "make_detector", "weights_sha256"]
 
 
 class Detector(Protocol):
@@ -38,6 +38,21 @@ class Detector(Protocol):
         order of `frames`; `[]` for a frame without a face. Faces are sorted by decreasing score; of equal scores the
         larger box comes first, then the one more to the left, then the upper one. Raises ValueError for anything that
         is not such a frame.
+        """
+
+
+@runtime_checkable
+class LocalDetector(Detector, Protocol):
+    """A detector that can also look near places where faces are expected. `mtcnn` can, `facenet` cannot."""
+
+    def search(self, frames: Sequence[NDArray[np.uint8]], priors: Sequence[NDArray[np.float32]]) -> list[list[Face]]:
+        """The faces near given boxes.
+
+        `frames`: as for `detect`. `priors`: for each frame (N, 4) float32 x0, y0, x1, y1 in its pixels, where faces were
+        a moment before or after. Looks only at windows inside the square of twice the prior's longer side around it, and
+        only at scales near its size: what that costs does not depend on the frame's size. Whatever it finds passed the
+        same networks on the same pixels with the same thresholds as in `detect`, and comes in the same order; where
+        nothing is found near any prior, or there are none, `[]`. A frame's result does not depend on the other frames.
         """
 
 

@@ -50,8 +50,10 @@ class FacenetMtcnn:
 
     def _detect_one(self, frame: NDArray[np.uint8]) -> list[Face]:
         height, width = frame.shape[:2]
-        if not pyramid_scales(height, width, min_face_px=self.options.min_face_px, factor=self.options.factor):
+        smallest = self.options.smallest_face(height, width)
+        if not pyramid_scales(height, width, min_face_px=smallest, factor=self.options.factor):
             return []  # facenet-pytorch fails on an empty pyramid
+        self._mtcnn.min_face_size = smallest
         try:
             boxes, scores, landmarks = self._mtcnn.detect(np.ascontiguousarray(frame), landmarks=True)
         except (IndexError, OverflowError, RuntimeError) as error:

@@ -20,6 +20,15 @@ def check_frames(frames: Sequence[NDArray[np.uint8]]) -> None:
             raise ValueError(f"frame {position} has {found}; expected (H, W, 3) uint8 RGB")
 
 
+def check_priors(priors: Sequence[NDArray[np.float32]], *, frames: int) -> None:
+    """Raise ValueError unless there is one (N, 4) array of finite boxes per frame."""
+    if len(priors) != frames:
+        raise ValueError(f"priors of {len(priors)} frames for {frames} frames")
+    for position, boxes in enumerate(priors):
+        if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
+            raise ValueError(f"the priors of frame {position} have shape {boxes.shape}; expected (N, 4), all finite")
+
+
 def batches_of_one_size(sizes: Sequence[tuple[int, int]], *, max_frames: int, max_pixels: int) -> list[tuple[int, ...]]:
     """Positions of frames that can go through the networks together.
 

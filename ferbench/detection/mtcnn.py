@@ -1,54 +1,41 @@
-"""MTCNN, batched: the cascade of Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional
-Networks", 2016 (https://arxiv.org/abs/1604.02878), over the networks and weights of facenet-pytorch.
+"""MTCNN: the cascade of Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional
+Networks", 2016 (https://arxiv.org/abs/1604.02878), over the weights of facenet-pytorch 2.5.3: the detector and its three
+networks. The stages are in cascade.py.
 
-    frames --grouped by size--> integral images --pyramid--> P-Net: windows ------------ NMS per scale, NMS per frame
-                                      |--------patches 24x24--> R-Net: fewer, better --- NMS per frame
-                                      '--------patches 48x48--> O-Net: boxes, landmarks - NMS per frame (inside)
-
-The arithmetic is that of facenet-pytorch's `detect_face` on one frame, so faces agree to within float noise. What differs
-is what can be put in: any number of frames of any sizes, with or without faces.
+Faces agree with facenet-pytorch's to within float noise. What differs is what can be put in, any number of frames of any
+sizes, with or without faces; and how long it takes. The networks are arranged for that:
+- pixels come as 0..255 with channels last; the (x - 127.5) / 128 that the networks were trained behind is part of the
+  first convolution, and its fourth input channel is a filler of weight 0;
+- P-Net's and R-Net's first convolutions give channels of weight 0 besides, so that each pixel fills a vector register;
+- max pooling is the maximum of shifted views: torch's own also records where each maximum was, at four times the time;
+- P-Net's scores come as one number per cell, and are made into a probability only for the few cells that may pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from math import inf, log
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import conv2d, pad, prelu
 
-from ferbench.detection.area import crop_and_resize, integral_images, resize_area
-from ferbench.detection.boxes import (
-    STRIDE,
-    Candidates,
-    concatenate,
-    corrected,
-    crop_bounds,
-    is_usable,
-    squared,
-    suppress,
-    suppress_inside,
-    window_candidates,
-)
-from ferbench.detection.frames import batches_of_one_size, check_frames, faces_from_arrays
+from ferbench.detection.area import CHANNELS, summed
+from ferbench.detection.boxes import Candidates, concatenate, suppress_inside
+from ferbench.detection.cascade import NMS_PER_FRAME, Cascade
+from ferbench.detection.frames import batches_of_one_size, check_frames, check_priors, faces_from_arrays
 from ferbench.detection.options import DetectorOptions
-from ferbench.detection.pyramid import pyramid_scales, scaled_size
+from ferbench.detection.pyramid import Level, levels_near, pyramid, surroundings
 from ferbench.detection.weights import weight_path, weights_sha256
 from ferbench.faces import Face
 
 MAX_BATCH_PIXELS = 2**22
-"""Most frame pixels in one batch (two frames of 1080p, or one of any size): 12 bytes of integral image for each."""
-MAX_PASS_PIXELS = 2**21
-"""Most pixels of scaled images that go through P-Net together: some 100 bytes for each."""
-PATCHES_PER_PASS = 512
-"""Most patches that go through R-Net or O-Net together."""
-PATCH_MULTIPLE = 8
-"""Patches are filled up to a multiple of this: matrix products of a few rows take other paths with other rounding."""
-NMS_PER_SCALE, NMS_PER_FRAME = 0.5, 0.7
-"""IoU above which the lesser box goes: between windows of one scale, and after each network."""
+"""Most frame pixels in one batch (two frames of 1080p, or one of any size): 16 bytes of integral image for each."""
+
+Weights = dict[str, Tensor]
 
 
 class Mtcnn:
@@ -57,9 +44,11 @@ class Mtcnn:
     def __init__(self, options: DetectorOptions, *, device: str = "cpu") -> None:
         self.options = options
         self.device = torch.device(device)
-        self._pnet = _load(PNet, "pnet", self.device)
-        self._rnet = _load(RNet, "rnet", self.device)
-        self._onet = _load(ONet, "onet", self.device)
+        networks = ProposalNetwork(self.device), RefineNetwork(self.device), OutputNetwork(self.device)
+        self._cascade = Cascade(*networks, thresholds=options.thresholds)
+        # glibc gives freed memory back to the system and asks for it again, a few milliseconds per frame, until a block
+        # this large has been freed once; from then on it keeps up to twice as much.
+        torch.empty(31 * 2**20, dtype=torch.uint8)
 
     @property
     def weights_sha256(self) -> str:
@@ -69,115 +58,240 @@ class Mtcnn:
     def detect(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
         """All faces of each frame, as `ferbench.detection.Detector.detect` says."""
         check_frames(frames)
+        # A CPU gains nothing from several frames per pass, and frame by frame the result cannot depend on the batch.
+        most = 1 if self.device.type == "cpu" else self.options.batch_frames
         found: list[list[Face]] = [[] for _ in frames]
         sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
-        for batch in batches_of_one_size(sizes, max_frames=self.options.batch_frames, max_pixels=MAX_BATCH_PIXELS):
-            stack = np.stack([frames[position] for position in batch])
-            for position, faces in zip(batch, self._detect_stack(stack), strict=True):
+        for batch in batches_of_one_size(sizes, max_frames=most, max_pixels=MAX_BATCH_PIXELS):
+            for position, faces in zip(batch, self._detect_batch([frames[p] for p in batch]), strict=True):
                 found[position] = faces
         return found
 
+    def search(self, frames: Sequence[NDArray[np.uint8]], priors: Sequence[NDArray[np.float32]]) -> list[list[Face]]:
+        """The faces near given boxes only, as `ferbench.detection.LocalDetector.search` says."""
+        check_frames(frames)
+        check_priors(priors, frames=len(frames))
+        return [self._search_frame(frame, boxes) for frame, boxes in zip(frames, priors, strict=True)]
+
     @torch.inference_mode()
-    def _detect_stack(self, stack: NDArray[np.uint8]) -> list[list[Face]]:
-        """The cascade over (B, H, W, 3) uint8."""
-        batch, height, width, _ = stack.shape
-        scales = pyramid_scales(height, width, min_face_px=self.options.min_face_px, factor=self.options.factor)
-        if not scales:
-            return [[] for _ in range(batch)]
-        integral = integral_images(stack, device=self.device)
-        found = self._landmarked(integral, self._refined(integral, self._proposed(integral, scales)))
-        frame, boxes = found.frame.cpu().numpy(), found.boxes.cpu().numpy()
-        scores, landmarks = found.scores.cpu().numpy(), found.landmarks.cpu().numpy()
-        rows = [frame == index for index in range(batch)]
-        return [faces_from_arrays(boxes[row], scores[row], landmarks[row]) for row in rows]
+    def _detect_batch(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
+        """The cascade over frames of one size."""
+        levels = self._pyramid(frames[0])
+        if not levels:
+            return [[] for _ in frames]
+        return _faces(self._cascade.run(summed(frames, device=self.device), levels), frames=len(frames))
 
-    def _proposed(self, integral: Tensor, scales: Sequence[float]) -> Candidates:
-        """Stage 1: P-Net slides over each image of the pyramid."""
-        height, width = integral.shape[1] - 1, integral.shape[2] - 1
-        # A CPU gains nothing from several frames per pass, and frame by frame the result cannot depend on the batch.
-        step = 1 if self.device.type == "cpu" else len(integral)
-        parts = []
-        for scale in scales:
-            rows, columns = scaled_size(height, width, scale)
-            images = _normalised(resize_area(integral, height=rows, width=columns))
-            passes = [_swept(self._pnet, images[first : first + step]) for first in range(0, len(images), step)]
-            offsets, scores = (torch.cat(maps) for maps in zip(*passes, strict=True))
-            windows = window_candidates(offsets, scores[:, 1], scale=scale, threshold=self.options.thresholds[0])
-            parts.append(suppress(windows, threshold=NMS_PER_SCALE))
-        kept = suppress(concatenate(parts), threshold=NMS_PER_FRAME)
-        return squared(corrected(kept, last_pixel=0))
+    @torch.inference_mode()
+    def _search_frame(self, frame: NDArray[np.uint8], boxes: NDArray[np.float32]) -> list[Face]:
+        levels = self._pyramid(frame)
+        found = []
+        for box in boxes:
+            near = levels_near(levels, box)
+            if near:
+                top, left, bottom, right = surroundings(near)
+                pixels = summed([frame[top:bottom, left:right]], device=self.device, top=top, left=left)
+                found.append(self._cascade.run(pixels, near))
+        return _faces(suppress_inside(concatenate(found), threshold=NMS_PER_FRAME), frames=1)[0] if found else []
 
-    def _refined(self, integral: Tensor, candidates: Candidates) -> Candidates:
-        """Stage 2: R-Net looks at each candidate at 24x24."""
-        candidates, patches = _with_bounds(candidates, integral)
-        if not len(candidates):
-            return candidates
-        offsets, scores = _run(self._rnet, integral, candidates.frame, patches, size=24)
-        judged = replace(candidates, offsets=offsets, scores=scores[:, 1])
-        passed = judged[judged.scores > self.options.thresholds[1]]
-        return squared(corrected(suppress(passed, threshold=NMS_PER_FRAME), last_pixel=1))
+    def _pyramid(self, frame: NDArray[np.uint8]) -> list[Level]:
+        height, width = frame.shape[:2]
+        return pyramid(height, width, min_face_px=self.options.smallest_face(height, width), factor=self.options.factor)
 
-    def _landmarked(self, integral: Tensor, candidates: Candidates) -> Candidates:
-        """Stage 3: O-Net looks at each remaining candidate at 48x48 and places the landmarks."""
-        candidates, patches = _with_bounds(candidates, integral)
-        if not len(candidates):
-            return replace(candidates, landmarks=candidates.boxes.new_zeros((0, 5, 2)))
-        offsets, points, scores = _run(self._onet, integral, candidates.frame, patches, size=48)
-        # O-Net gives five x, then five y, as fractions of the box it was shown.
-        corner, extent = (
-            candidates.boxes[:, None, :2],
-            candidates.boxes[:, None, 2:] - candidates.boxes[:, None, :2] + 1,
+
+def _faces(found: Candidates, *, frames: int) -> list[list[Face]]:
+    rows = [found.frame == index for index in range(frames)]
+    return [faces_from_arrays(found.boxes[row], found.scores[row], found.landmarks[row]) for row in rows]
+
+
+class _Layer(NamedTuple):
+    """A convolution (weight of four dimensions) or a dense layer (of two), with the PReLU after it."""
+
+    weight: Tensor
+    bias: Tensor
+    slope: Tensor
+
+    def __call__(self, values: Tensor) -> Tensor:
+        if self.weight.ndim == 4:
+            return prelu(conv2d(values, self.weight, self.bias), self.slope)
+        return prelu(torch.addmm(self.bias, values, self.weight), self.slope)
+
+
+class Passing(NamedTuple):
+    """N windows that P-Net passed."""
+
+    image: NDArray[np.int64]
+    """(N,) which of the images."""
+    frame: NDArray[np.int64]
+    """(N,) which frame of the batch."""
+    row: NDArray[np.int64]
+    """(N,) and where in the maps."""
+    column: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    """(N,) 0..1."""
+    offsets: NDArray[np.float32]
+    """(N, 4)."""
+
+
+class ProposalNetwork:
+    """P-Net: for each 12x12 window, two pixels apart, whether it holds a face and how the box should move."""
+
+    def __init__(self, device: torch.device) -> None:
+        weights = _loaded("pnet", device)
+        self._layers = [
+            _convolution(weights, 1, inputs=CHANNELS, outputs=16, scaled=True),
+            _convolution(weights, 2, inputs=16, outputs=16),
+            _convolution(weights, 3, inputs=16, outputs=32),
+        ]
+        self._weight, self._bias = _heads(weights, "conv4_1", "conv4_2")
+        self._face_weight = (self._weight[:, 1] - self._weight[:, 0]).contiguous()
+        self._face_bias = self._bias[1] - self._bias[0]
+
+    def cells(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, h, w, 4) float32, 0..255 -> logits of the windows (B, h', w'), and what they are made of (B * h' * w', 32).
+
+        h' = ceil((h - 2) / 2) - 4, and w' likewise.
+        """
+        first, second, third = self._layers
+        features = third(second(_pooled(first(pixels.permute(0, 3, 1, 2)), window=2)))
+        flat = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+        logits = torch.mv(flat, self._face_weight) + self._face_bias
+        return logits.view(len(features), *features.shape[2:]), flat
+
+    def passing(self, images: Iterable[Tensor], threshold: float) -> Passing:
+        """The windows that score at least `threshold`, in order of image, frame, row, column.
+
+        `images`: (B, h, w, 4) each, as for `cells`, of any sizes.
+        """
+        maps = [self.cells(image) for image in images]
+        found = torch.nonzero(torch.cat([logits.flatten() for logits, _ in maps]) >= _logit(threshold) - 0.01)
+        passed = found.flatten().cpu().numpy()
+        # Few cells pass: the exact scores and the offsets are computed for those alone.
+        sizes = np.array([tuple(logits.shape) for logits, _ in maps])
+        ends = np.cumsum(sizes.prod(axis=1))
+        image = np.searchsorted(ends, passed, side="right")
+        cell = passed - np.concatenate([[0], ends])[image]
+        features = [
+            maps[number][1].index_select(0, torch.from_numpy(cell[image == number]).to(self._bias.device))
+            for number in np.unique(image)
+        ]
+        scores, offsets = _judged(torch.cat([maps[0][1][:0], *features]), self._weight, self._bias, 4)
+        exact = scores >= threshold
+        image, cell = image[exact], cell[exact]
+        _, rows, columns = sizes[image].T
+        return Passing(
+            image, cell // (rows * columns), cell // columns % rows, cell % columns, scores[exact], offsets[exact]
         )
-        landmarks = extent * points.view(-1, 2, 5).transpose(1, 2) + corner - 1
-        judged = replace(candidates, offsets=offsets, scores=scores[:, 1], landmarks=landmarks)
-        passed = corrected(judged[judged.scores > self.options.thresholds[2]], last_pixel=1)
-        return suppress_inside(passed, threshold=NMS_PER_FRAME)
 
 
-def _load(network: type[nn.Module], name: str, device: torch.device) -> nn.Module:
-    module = network(pretrained=False)
-    module.load_state_dict(torch.load(weight_path(name), map_location="cpu", weights_only=True))
-    return module.eval().requires_grad_(False).to(device)
+class RefineNetwork:
+    """R-Net: 24x24 patches, whether each is a face and how the box should move."""
+
+    def __init__(self, device: torch.device) -> None:
+        weights = _loaded("rnet", device)
+        self._layers = [
+            _convolution(weights, 1, inputs=CHANNELS, outputs=32, scaled=True),
+            _convolution(weights, 2, inputs=32, outputs=48),
+            _convolution(weights, 3, inputs=48, outputs=64),
+        ]
+        self._dense = _dense(weights, 4, side=3)
+        self._heads = _heads(weights, "dense5_1", "dense5_2")
+
+    def __call__(self, patches: Tensor) -> tuple[NDArray[np.float32], ...]:
+        """(N, 24, 24, 4) float32, 0..255 -> scores (N,), 0..1, and offsets (N, 4)."""
+        first, second, third = self._layers
+        values = _pooled(first(patches.permute(0, 3, 1, 2)), window=3)
+        values = third(_pooled(second(values), window=3))
+        return _judged(self._dense(_flat(values)), *self._heads, 4)
 
 
-def _normalised(pixels: Tensor) -> Tensor:
-    """0..255 -> about -1..1, as the networks were trained."""
-    return (pixels - 127.5) * 0.0078125
+class OutputNetwork:
+    """O-Net: 48x48 patches, whether each is a face, how the box should move, and where the five landmarks are."""
+
+    def __init__(self, device: torch.device) -> None:
+        weights = _loaded("onet", device)
+        self._layers = [
+            _convolution(weights, 1, inputs=CHANNELS, outputs=32, scaled=True),
+            _convolution(weights, 2, inputs=32, outputs=64),
+            _convolution(weights, 3, inputs=64, outputs=64),
+            _convolution(weights, 4, inputs=64, outputs=128),
+        ]
+        self._dense = _dense(weights, 5, side=3)
+        self._heads = _heads(weights, "dense6_1", "dense6_2", "dense6_3")
+
+    def __call__(self, patches: Tensor) -> tuple[NDArray[np.float32], ...]:
+        """(N, 48, 48, 4) float32, 0..255 -> scores (N,), 0..1, offsets (N, 4), landmarks (N, 10): five x, five y."""
+        first, second, third, fourth = self._layers
+        values = _pooled(first(patches.permute(0, 3, 1, 2)), window=3)
+        values = _pooled(second(values), window=3)
+        values = fourth(_pooled(third(values), window=2))
+        return _judged(self._dense(_flat(values)), *self._heads, 4, 10)
 
 
-def _swept(pnet: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """P-Net's maps (B, 4, h', w') and (B, 2, h', w') over (B, 3, h, w), in strips of rows so that memory stays bounded.
-
-    Row r of the maps sees rows 2r : 2r + 12 of the image, so strips overlap by ten rows and give the maps of the whole:
-
-        image rows  0 ........ 2r ... 2r + 10 ........ h        h' = ceil((h - 2) / 2) - 4
-        strip 1     [----------------------)                    map rows 0 : r
-        strip 2                [-----------------------)        map rows r : h'
-    """
-    height, width = images.shape[2:]
-    total = (height - 1) // STRIDE - 4
-    step = max(1, (MAX_PASS_PIXELS // (len(images) * width) - 10) // STRIDE)
-    passes = []
-    for first in range(0, total, step):
-        end = STRIDE * (first + step) + 10 if first + step < total else height
-        passes.append(pnet(images[:, :, STRIDE * first : end]))
-    return torch.cat([maps[0] for maps in passes], dim=2), torch.cat([maps[1] for maps in passes], dim=2)
+def _loaded(network: str, device: torch.device) -> Weights:
+    weights: Weights = torch.load(weight_path(network), map_location=device, weights_only=True)
+    return weights
 
 
-def _with_bounds(candidates: Candidates, integral: Tensor) -> tuple[Candidates, Tensor]:
-    """The candidates that cover at least one pixel of the frame, and which pixels: (N, 4) int64, see `crop_bounds`."""
-    bounds = crop_bounds(candidates.boxes, height=integral.shape[1] - 1, width=integral.shape[2] - 1)
-    usable = is_usable(bounds)
-    return candidates[usable], bounds[usable]
+def _convolution(weights: Weights, number: int, *, inputs: int, outputs: int, scaled: bool = False) -> _Layer:
+    """Convolution `number`, widened by channels of weight 0; `scaled`: with the scaling of the pixels taken in."""
+    weight, bias = weights[f"conv{number}.weight"].double(), weights[f"conv{number}.bias"].double()
+    if scaled:
+        weight = weight * 0.0078125
+        bias = bias - 127.5 * weight.sum(dim=(1, 2, 3))
+    more = outputs - len(weight)
+    weight = pad(weight, (0, 0, 0, 0, 0, inputs - weight.shape[1], 0, more))
+    slope = pad(weights[f"prelu{number}.weight"], (0, more))
+    return _Layer(weight.float().contiguous(memory_format=torch.channels_last), pad(bias, (0, more)).float(), slope)
 
 
-def _run(network: nn.Module, integral: Tensor, frame: Tensor, bounds: Tensor, *, size: int) -> tuple[Tensor, ...]:
-    """The network's outputs for N >= 1 patches, (N, ...) each, in bounded memory."""
-    passes = []
-    for first in range(0, len(frame), PATCHES_PER_PASS):
-        part = slice(first, first + PATCHES_PER_PASS)
-        patches = _normalised(crop_and_resize(integral, frame[part], bounds[part], size=size))
-        filling = -len(patches) % PATCH_MULTIPLE
-        outputs = network(torch.cat([patches, patches.new_zeros((filling, *patches.shape[1:]))]))
-        passes.append([output[: len(patches)] for output in outputs])
-    return tuple(torch.cat(column) for column in zip(*passes, strict=True))
+def _dense(weights: Weights, number: int, *, side: int) -> _Layer:
+    """Dense layer `number` on maps of side x side. Its weights are ordered by column, row, channel of the maps."""
+    weight = weights[f"dense{number}.weight"]
+    weight = weight.view(len(weight), side, side, -1).permute(2, 1, 3, 0).reshape(-1, len(weight))
+    return _Layer(weight.contiguous(), weights[f"dense{number}.bias"], weights[f"prelu{number}.weight"])
+
+
+def _heads(weights: Weights, *names: str) -> tuple[Tensor, Tensor]:
+    """The last layers side by side: weight (inputs, outputs) and bias (outputs,)."""
+    weight = torch.cat([weights[f"{name}.weight"].flatten(1) for name in names])
+    return weight.t().contiguous(), torch.cat([weights[f"{name}.bias"] for name in names])
+
+
+def _judged(values: Tensor, weight: Tensor, bias: Tensor, *sizes: int) -> tuple[NDArray[np.float32], ...]:
+    """The face's probability (N,) of the first two outputs, and the others, split into `sizes`."""
+    outputs = torch.addmm(bias, values, weight)
+    scores = torch.softmax(outputs[:, :2], dim=1)[:, 1]
+    return tuple(part.cpu().numpy() for part in (scores, *torch.split(outputs[:, 2:], list(sizes), dim=1)))
+
+
+def _flat(values: Tensor) -> Tensor:
+    """(N, C, h, w), channels last in memory -> (N, h * w * C) in that order."""
+    return values.permute(0, 2, 3, 1).reshape(len(values), -1)
+
+
+def _pooled(values: Tensor, *, window: int) -> Tensor:
+    """Max pooling of (N, C, h, w), channels last in memory, with stride 2; the last window may reach over the edge."""
+    rows = _pooled_along(values.permute(0, 2, 3, 1), 1, window)
+    return _pooled_along(rows, 2, window).permute(0, 3, 1, 2)
+
+
+def _pooled_along(values: Tensor, axis: int, window: int) -> Tensor:
+    """The same along one axis: outputs n = ceil((length - window) / 2) + 1, output i the maximum of 2i : 2i + window."""
+    length = values.shape[axis]
+    count = -(-(length - window) // 2) + 1
+    views = [values[(slice(None),) * axis + (slice(k, k + 2 * count - 1, 2),)] for k in range(window)]
+    complete = views[1].shape[axis]
+    largest = torch.maximum(views[0].narrow(axis, 0, complete), views[1])
+    if complete < count:
+        largest = torch.cat([largest, views[0].narrow(axis, complete, count - complete)], dim=axis)
+    for view in views[2:]:
+        part = largest.narrow(axis, 0, view.shape[axis])
+        torch.maximum(part, view, out=part)
+    return largest
+
+
+def _logit(probability: float) -> float:
+    """What a network's logits must differ by for that probability; the float32 softmax is 1 from a difference of 17 on."""
+    if probability <= 0:
+        return -inf
+    return 15.0 if probability >= 1 else min(15.0, log(probability / (1 - probability)))
