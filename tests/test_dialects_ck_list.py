@@ -42,7 +42,7 @@ def test_ten_folds_have_the_published_name():
     ("change", "message"),
     [
         ({"classes": ["neutral", "sad", "happy"]}, "sample 'sample-0': the ck-list dialect has no class 'neutral'"),
-        ({"media": "image"}, "is an image; align the manifest"),
+        ({"media": "image"}, "is an image; leave stills out, or export imagefolder"),
         ({"path": ["S1", "S2", "S3", "S4"]}, "names clips by 2 folders, and the path is 'S1'"),
         ({"path": ["a/S1/1", "b/S1/2", "a/S1/3", "a/S1/4"]}, "looks for every clip in one folder"),
         ({"path": ["S 1/1", "S1/2", "S1/3", "S1/4"]}, "cannot hold white space in a path"),

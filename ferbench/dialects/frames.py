@@ -20,10 +20,13 @@ _NUMBER = re.compile(r"[0-9]+")
 def frames_sample(sample: Sample, dialect: str) -> None:
     """ManifestError for a sample that is not a whole folder of frames."""
     if sample.media != "frames":
+        if sample.media == "image":
+            what, way_out = "an image", "leave stills out, or export imagefolder"
+        else:
+            what, way_out = "a video", "align the manifest, which writes frames, and export that"
         raise ManifestError(
-            f"sample {sample.sample_id!r}: the {dialect} dialect names folders of frames, and {sample.path!r} is "
-            f"{'an image' if sample.media == 'image' else 'a video'}; align the manifest, which writes frames, and "
-            "export that"
+            f"sample {sample.sample_id!r}: the {dialect} dialect names folders of frames, and {sample.path!r} is {what}; "
+            f"{way_out}"
         )
     if sample.start_frame or sample.end_frame is not None:
         raise ManifestError(
