@@ -1,4 +1,4 @@
-"""A card: one dataset's classes, layout, protocols, published counts, licence and citation, from `manifests/NAME/card.toml`.
+"""A card: a dataset's classes, layout, protocols, published counts, licence and citation, from `manifests/NAME/card.toml`.
 
 The folder `manifests/` lies beside the package in a checkout and inside it when ferbench is installed from a wheel.
 `manifests/README.md` documents every key of the file.

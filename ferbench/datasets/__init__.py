@@ -5,8 +5,8 @@ One file per dataset (or family of datasets that share a layout) with one functi
     read(root: Path, card: Card, options: Mapping[str, str]) -> Reading
 
 `root` is the folder the user named, `options` are the card's reader options with their defaults. A reader says which layout
-and label base it found, skips nothing in silence, and gives labels in the copy's own order with the names beside it. It raises
-DataError, reason `layout`, when nothing of the dataset is below `root`, and says what it looked for.
+and label base it found, skips nothing in silence, and gives labels in the copy's own order with the names beside it. It
+raises DataError, reason `layout`, when nothing of the dataset is below `root`, and says what it looked for.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from ferbench.datasets.fer2013_pixels import (
     images_folder,
     row_name,
 )
-from ferbench.datasets.ferplus_votes import EMOTIONS, KEPT, OUTCOMES, decide
+from ferbench.datasets.ferplus_votes import EMOTIONS, KEPT, NOT_A_FACE, OUTCOMES, UNKNOWN, decide
 from ferbench.datasets.reading import Reading, Tally
 from ferbench.datasets.tree import find, nothing_found, relative
 from ferbench.errors import DataError
@@ -98,7 +98,11 @@ class Rows:
 
 
 def read(root: Path, card: Card, options: Mapping[str, str]) -> Reading:
-    """Read one of the two kinds of vote files and apply the rule; DataError when there is none."""
+    """Read one of the two kinds of vote files and apply the rule; DataError when there is none.
+
+    `votes` holds the emotions' votes as given, `unknown` and `nf` those of the last two columns, and `rule_votes` what
+    the rule left of `votes`: soft targets, once they are divided by their sum.
+    """
     kind, files, new, findings = _vote_files(root, card, options["votes"])
     rows = Rows()
     rows_read = sum(_read_new(path, rows) if kind == NEW else _read_label(path, split, rows) for path, split in files)
@@ -110,6 +114,7 @@ def read(root: Path, card: Card, options: Mapping[str, str]) -> Reading:
     label, votes = _labels(rows, rule, test_rule)
     indices = np.flatnonzero(label >= 0)
     kept = [rows.kept[index] for index in indices]
+    given = np.array([row.votes for row in kept], np.int64).reshape(len(kept), len(CLASSES))
     twice = [row for row in kept if row.again]
     if twice:
         message = f"{len(twice)} image names occur in two rows, first {twice[0].name!r}; both rows count, as in FER+"
@@ -121,8 +126,11 @@ def read(root: Path, card: Card, options: Mapping[str, str]) -> Reading:
             "path": _paths(root, files, kept, pictures, _numbers(new) if kind == LABEL else {}),
             "media": ["image"] * len(kept),
             "label": label[indices].tolist(),
-            "votes": votes[indices].astype(np.float32).tolist(),
+            "votes": given[:, :EMOTIONS].astype(np.float32).tolist(),
             "split": [row.split for row in kept],
+            "unknown": given[:, UNKNOWN].tolist(),
+            "nf": given[:, NOT_A_FACE].tolist(),
+            "rule_votes": votes[indices].astype(np.float32).tolist(),
         },
         labels=card.labels,
         layout=f"{', '.join(relative(path, root) for path, _ in files)}, rule {rule}, pictures in "

@@ -48,6 +48,7 @@ OTHER_VOTES = ("unknown", "nf")
 """Columns of the manifest for the votes that are no emotion."""
 _HEADER = ("Usage", "Image name", *CLASSES.names, "unknown", "NF")
 _BOX = "(0, 0, 48, 48)"
+_OWN_NAME = re.compile(r"(fer\d{7})(_row\d+)?$")
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -68,8 +69,10 @@ def format_files(manifest: Manifest, options: ExportOptions) -> dict[str, Conten
     names: dict[str, str] = {}
     for sample, votes in zip(rows.samples(), _written_votes(rows), strict=True):
         whole_source(sample, DIALECT)
-        name = sample.path.rpartition("/")[2]
-        if names.setdefault(name, sample.path) != sample.path:
+        # The row's own name, whatever the picture is called: FER2013's pictures are found by row in some copies.
+        own = _OWN_NAME.match(sample.sample_id)
+        name = f"{own[1]}.png" if own else sample.path.rpartition("/")[2]
+        if not own and names.setdefault(name, sample.path) != sample.path:
             raise ManifestError(f"the pictures {names[name]!r} and {sample.path!r} have the same image name {name!r}")
         usage = usage_of(sample, DIALECT)
         everything.append((usage, name, *votes))
