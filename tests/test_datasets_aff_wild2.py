@@ -11,7 +11,7 @@ from trees import aff_wild2, aff_wild2_8, write
 from ferbench.cards import read_card
 from ferbench.datasets import find_reader, resolve_options
 from ferbench.datasets.aff_wild2 import source_video
-from ferbench.datasets.frame_labels import NOT_A_NUMBER, list_pictures, read_frame_labels
+from ferbench.datasets.frame_labels import NOT_A_NUMBER, five_digits, list_pictures, read_frame_labels
 from ferbench.errors import DataError, FerbenchError
 from ferbench.jobs.index import index_dataset
 from ferbench.manifest import read_manifest
@@ -328,8 +328,9 @@ def test_pictures_are_listed_as_one_by_one(tmp_path_factory, names):
             numbers.setdefault(int(stem), []).append(name)
     pictures = list_pictures(folder)
     assert pictures.numbers.tolist() == sorted(numbers)
-    for number, name in zip(pictures.numbers, pictures.names_of(pictures.numbers).to_pylist(), strict=True):
-        assert name in numbers[number]
+    paths = pictures.paths_of(pictures.numbers, five_digits(pictures.numbers), "f")
+    for number, path in zip(pictures.numbers, paths.to_pylist(), strict=True):
+        assert path.removeprefix("f/") in numbers[number]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -290,8 +290,9 @@ class _Rows:
         self, part: str, folder: str, numbers: NDArray[np.int32], labels: NDArray[np.int16], pictures: NumberedPictures
     ) -> None:
         self.part, self.numbers, self.labels = part, numbers, labels
-        self.paths = pc.binary_join_element_wise(pa.scalar(folder), pictures.names_of(numbers), "/")
-        self.cropped = np.isin(numbers, pictures.numbers, assume_unique=True)
+        self.digits = five_digits(numbers)
+        self.paths = pictures.paths_of(numbers, self.digits, folder)
+        self.cropped = pictures.has(numbers)
 
 
 def _columns(rows: Mapping[str, _Rows]) -> dict[str, pa.ChunkedArray]:
@@ -304,9 +305,7 @@ def _columns(rows: Mapping[str, _Rows]) -> dict[str, pa.ChunkedArray]:
     numbers = np.concatenate([each.numbers for _, each in ordered] or [np.empty(0, np.int32)])
     labels = np.concatenate([each.labels for _, each in ordered] or [np.empty(0, np.int16)])
     columns = {
-        "sample_id": text(
-            [pc.binary_join_element_wise(pa.scalar(video), five_digits(each.numbers), "/") for video, each in ordered]
-        ),
+        "sample_id": text([pc.binary_join_element_wise(pa.scalar(video), each.digits, "/") for video, each in ordered]),
         "path": text([each.paths for _, each in ordered]),
         "media": text([pa.repeat("image", len(numbers))]),
         "label": pa.chunked_array([pa.array(labels, mask=labels < 0)]),

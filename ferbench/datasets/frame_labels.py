@@ -107,14 +107,23 @@ class NumberedPictures:
     names: pa.Array | None
     """Their file names; None where each is five digits and `.jpg`."""
 
-    def names_of(self, numbers: NDArray[np.int32]) -> pa.Array:
-        """File names of these numbers; the usual name where there is no such picture."""
-        usual = pc.binary_join_element_wise(five_digits(numbers), pa.scalar("jpg"), ".")
+    def paths_of(self, numbers: NDArray[np.int32], digits: pa.Array, folder: str) -> pa.Array:
+        """Paths of these numbers, whose `five_digits` are given; with the usual name where there is no such picture."""
+        usual = pc.binary_join_element_wise(pa.scalar(f"{folder}/"), digits, pa.scalar(".jpg"), "")
         if self.names is None or not len(self.numbers):
             return usual
-        at = np.minimum(np.searchsorted(self.numbers, numbers), len(self.numbers) - 1)
-        there = self.numbers[at] == numbers
-        return pc.if_else(pa.array(there), self.names.take(pa.array(at)), usual)
+        own = pc.binary_join_element_wise(pa.scalar(folder), self.names.take(pa.array(self._places(numbers))), "/")
+        return pc.if_else(pa.array(self.has(numbers)), own, usual)
+
+    def has(self, numbers: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """True where there is a picture of that number."""
+        if not len(self.numbers):
+            return np.zeros(len(numbers), dtype=bool)
+        there: NDArray[np.bool_] = self.numbers[self._places(numbers)] == numbers
+        return there
+
+    def _places(self, numbers: NDArray[np.int32]) -> NDArray[np.intp]:
+        return np.minimum(np.searchsorted(self.numbers, numbers), len(self.numbers) - 1)
 
 
 def list_pictures(folder: Path) -> NumberedPictures:
