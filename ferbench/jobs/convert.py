@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ferbench.cards import find_card, verify_counts
@@ -86,9 +87,12 @@ def _left_out(manifest: Manifest, options: ExportOptions) -> dict[str, int]:
     short = pc.and_(
         pc.fill_null(pc.less(table.column("num_frames"), options.min_frames), False), pc.invert(failed)
     )  # fmt: skip
+    part = next((name for name in ("fold", "split") if manifest.has_values(name)), None)
+    in_none = pc.and_(pc.is_null(table.column(part)), pc.invert(failed)) if part else pa.array([False])
     counts = {
         "failed": pc.sum(failed).as_py() or 0,
         f"fewer than {options.min_frames} frames": pc.sum(short).as_py() or 0,
+        f"in no {part}": pc.sum(in_none).as_py() or 0,
     }
     return {reason: count for reason, count in counts.items() if count}
 
@@ -102,6 +106,7 @@ def import_files(place: Path, dialect: str, out: Path, options: ImportOptions) -
     manifest = module.read_files(place, options)
     card = find_card(options.dataset)
     findings = verify_counts(manifest, card.counts, facts=manifest.provenance.get("facts")) if card else []
+    findings += [Finding("note", "as-read", str(note)) for note in manifest.provenance.get("notes", ())]
     provenance = {
         **manifest.provenance,
         "imported": {"dialect": dialect, "variant": options.variant, "from": place.name},
