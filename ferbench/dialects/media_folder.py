@@ -110,7 +110,9 @@ def record_of(names: Iterable[str], *, empty: Collection[str] = ()) -> Callable[
             _remove_empty(folder, name)
         for name in empty:
             (folder / name).mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(sorted([*placed, *empty]), ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(sorted([*placed, *empty]), ensure_ascii=False, indent=0) + "\n", encoding="utf-8"
+        )
 
     return write
 

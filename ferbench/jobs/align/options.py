@@ -27,6 +27,8 @@ class AlignOptions:
     """Smallest face looked for, in pixels of the source."""
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
     """Least scores of the three MTCNN stages, as facenet-pytorch has them."""
+    exact: bool = False
+    """Look everywhere in every frame. Otherwise a clip's frames know each other: see `ferbench.detection.clip`."""
     min_score: float = 0.9
     """Detections below it are no faces for the selection."""
     select: str = "track"
@@ -96,6 +98,7 @@ class AlignOptions:
             detection={
                 "detector": detector.name, "weights_sha256": weights_sha256, "min_face": detector.min_face_px,
                 "thresholds": list(detector.thresholds), "factor": detector.factor,
+                "search": "every frame" if self.exact or self.detector == "facenet" else "clip",
             },
             selection={"select": self.select, "min_score": self.min_score, "missing": self.missing},
             **self.crop_stages(),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ferbench.alignment import align_clip
 from ferbench.alignment.quality import sample_quality
 from ferbench.detection import Detector, make_detector
+from ferbench.detection.clip import detect_clip
 from ferbench.device import choose_device
 from ferbench.errors import FerbenchError, MediaError, StorageError, UsageError
 from ferbench.faces import AlignedFace
@@ -181,8 +182,9 @@ class AlignWorker:
         """Crops by frame index; a frame that the missing-face policy drops is absent."""
         assert self._detector is not None
         order = sorted(batch.frames)
-        detected = dict(zip(order, self._detector.detect([batch.frames[index] for index in order]), strict=True))
         options = self._job.options
+        frames = [batch.frames[index] for index in order]
+        detected = dict(zip(order, detect_clip(self._detector, frames, exact=options.exact), strict=True))
         return align_clip(
             batch.frames, detected, crop=options.crop_options(), select=options.select, missing=options.missing,
             min_score=options.min_score,
