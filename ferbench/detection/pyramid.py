@@ -16,7 +16,7 @@ STRIDE = 2
 
 REACH = 1.0
 """A search looks at windows inside the square around the prior's centre that reaches this many of its sides each way."""
-SMALLEST_WINDOW, LARGEST_WINDOW = 0.5, 1.2
+SMALLEST_WINDOW, LARGEST_WINDOW = 0.55, 1.1
 """And at scales where the window is between this small and this large, measured in the prior's longer side."""
 MARGIN = 0.5
 """What is kept around those windows, in the prior's longer sides, for the boxes that regression moves beyond them."""
