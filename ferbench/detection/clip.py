@@ -1,8 +1,9 @@
 """Faces of one clip, frame after frame: looked for everywhere in a few frames, and near where they were in the others.
 
-    frame      0    1    2    3    4    5    6    7    8  ...
-    search   full near near near CUT! near near full  full    7: a face was lost    8: a key frame
-                                 full      ^----back-----'     a face new in 8 is followed back through 7, 6, ...
+    frame      0    1    2    3    4    5    6    7    8  ... 15
+    search   full near near near full near full near near ... full
+             key                 cut       lost    <---back---key      4: a cut before it; 6: a face was lost;
+                                                                       a face new in 15 is followed back: 14, 13, ...
 
 Where nobody moves away, the faces are those of `Detector.detect`; benchmarks/detection_speed.py counts how often.
 Knows nothing of networks: any `LocalDetector` can be driven.
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from ferbench.detection import Detector, LocalDetector
 from ferbench.faces import Face, intersection_over_union
 
-KEY_INTERVAL = 8
+KEY_INTERVAL = 16
 """Every so many frames, and in the last, faces are looked for everywhere: whoever came in is noticed there."""
 MIN_SCORE = 0.9
 """Faces from this score on are followed; alignment takes no others."""

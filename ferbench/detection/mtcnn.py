@@ -280,10 +280,11 @@ def _pooled_along(values: Tensor, axis: int, window: int) -> Tensor:
     length = values.shape[axis]
     count = -(-(length - window) // 2) + 1
     views = [values[(slice(None),) * axis + (slice(k, k + 2 * count - 1, 2),)] for k in range(window)]
+    # In place, the last window apart where it reaches over the edge: joining the two would copy all of it once more.
     complete = views[1].shape[axis]
-    largest = torch.maximum(views[0].narrow(axis, 0, complete), views[1])
-    if complete < count:
-        largest = torch.cat([largest, views[0].narrow(axis, complete, count - complete)], dim=axis)
+    largest = torch.empty(views[0].shape, dtype=values.dtype, device=values.device)
+    torch.maximum(views[0].narrow(axis, 0, complete), views[1], out=largest.narrow(axis, 0, complete))
+    largest.narrow(axis, complete, count - complete).copy_(views[0].narrow(axis, complete, count - complete))
     for view in views[2:]:
         part = largest.narrow(axis, 0, view.shape[axis])
         torch.maximum(part, view, out=part)
