@@ -100,7 +100,9 @@ def ferbench_step(step: str, dataset: str, root: Path, out: Path) -> int:
 def plain_step(step: str, dataset: str, root: Path, out: Path) -> int:
     if step == "index":
         return (plain_index_aff_wild2 if dataset == "aff-wild2" else plain_index_affectnet)(root, out)
-    return (plain_split if step == "split" else plain_export)(out)
+    if step == "split":
+        return plain_split(out)
+    return (plain_export_aff_wild2 if dataset == "aff-wild2" else plain_export_affectnet)(out)
 
 
 def plain_index_aff_wild2(root: Path, out: Path) -> int:
@@ -143,11 +145,13 @@ def plain_index_affectnet(root: Path, out: Path) -> int:
                 if name.endswith("_exp.npy"):
                     number = name.split("_")[0]
                     label = int(np.load(os.path.join(folder, name)))
+                    valence = float(np.load(os.path.join(folder, f"{number}_val.npy")))
+                    arousal = float(np.load(os.path.join(folder, f"{number}_aro.npy")))
                     if f"{number}.jpg" in images:
                         rows.append(
                             {
                                 "sample_id": f"{split}/{number}", "path": f"{part}/images/{number}.jpg",
-                                "label": label, "split": split,
+                                "label": label, "split": split, "valence": valence, "arousal": arousal,
                             }
                         )  # fmt: skip
     pd.DataFrame(rows).to_csv(out / "index.csv", index=False)
@@ -166,7 +170,7 @@ def plain_split(out: Path) -> int:
     return len(table)
 
 
-def plain_export(out: Path) -> int:
+def plain_export_aff_wild2(out: Path) -> int:
     import pandas as pd
 
     total = 0
@@ -176,6 +180,16 @@ def plain_export(out: Path) -> int:
         pd.DataFrame({"path": paths, "EXPR": table["label"]}).to_csv(out / f"export-{split}.csv", index=False)
         total += len(table)
     return total
+
+
+def plain_export_affectnet(out: Path) -> int:
+    import pandas as pd
+
+    names = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
+    table = pd.concat([pd.read_csv(out / "train.csv"), pd.read_csv(out / "validation.csv")])
+    table["label"] = table["label"].map(dict(enumerate(names)))
+    table.to_csv(out / "export.csv", index=False)
+    return len(table)
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------
