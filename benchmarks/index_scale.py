@@ -301,7 +301,7 @@ def main() -> None:
     parser.add_argument("--dataset", nargs="+", choices=list(FABRICATORS), default=list(FABRICATORS))
     parser.add_argument("--scale", nargs="+", type=float, default=[0.1, 1.0], help="parts of the full size (0.1 1)")
     parser.add_argument("--repeat", type=int, default=2, help="runs of each step, of which the fastest counts (2)")
-    parser.add_argument("--work", type=Path, help="an empty folder with 3.9 million free inodes (a temporary one)")
+    parser.add_argument("--work", type=Path, help="an empty folder with 2.8 million free inodes (a temporary one)")
     parser.add_argument("--out", type=Path, help="the CSV (results/DATE-index-scale.csv)")
     arguments = parser.parse_args()
     out = arguments.out or Path(__file__).parent / "results" / f"{date.today()}-index-scale.csv"
