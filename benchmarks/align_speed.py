@@ -40,8 +40,9 @@ CLIP_LEN = 16
 
 def user_loop(clips: list[Path], out: Path, *, every_frame: bool) -> int:
     """The loop as it is written; frames done. Files that stop it are passed over."""
-    import decord
-    from facenet_pytorch import MTCNN
+    from facenet_pytorch import MTCNN  # before decord: the other way round, torch and decord crash each other
+
+    import decord  # isort: skip
 
     mtcnn = MTCNN(image_size=112, keep_all=False, device="cpu")
     frames_done = 0
