@@ -214,10 +214,24 @@ def test_unsure_faces_are_not_followed():
     assert [len(faces) for faces in detect_clip(unsure, unsure.clip(), exact=False)] == [2, 1, 1, 2]
 
 
-def test_nobody_in_the_frame_before_means_a_full_search():
-    late = Scripted([[], [], [face_at(10)], [face_at(10)], [face_at(10)], [face_at(10)]])
+def test_while_nobody_is_to_be_seen_every_fourth_frame_is_searched_and_who_is_found_is_followed_back():
+    late = Scripted([[], [], [face_at(10)], *[[face_at(10)]] * 4])
     assert detect_clip(late, late.clip(), exact=False) == late.script
-    assert late.full() == [0, 1, 2, 5]
+    assert late.full() == [0, 4, 6]
+    empty = Scripted([[]] * 10)
+    assert detect_clip(empty, empty.clip(), exact=False) == empty.script
+    assert empty.full() == [0, 4, 8, 9]
+
+
+def test_a_bystander_who_is_lost_causes_no_full_search_and_a_face_of_like_size_does():
+    person, small = face_at(10), face_at(150, side=8)
+    leaves = Scripted([[person, small], [person, small], *[[person]] * 4])
+    assert detect_clip(leaves, leaves.clip(), exact=False) == leaves.script
+    assert leaves.full() == [0, 5]
+    other = face_at(150)
+    leaves = Scripted([[person, other], [person, other], *[[person]] * 4])
+    assert detect_clip(leaves, leaves.clip(), exact=False) == leaves.script
+    assert leaves.full() == [0, 2, 5]
 
 
 def test_a_cut_is_seen_in_the_thumbnails_and_a_moving_person_is_none():

@@ -30,27 +30,36 @@ SAME_FACE = 0.3
 CUT = 24.0
 """Mean difference of two frames' thumbnails, in grey levels of 0..255, from which no face is expected where it was."""
 THUMBNAIL = 16
+EMPTY_INTERVAL = 4
+"""While nobody is to be seen, every so many frames are searched everywhere; whoever is found there is followed back."""
+BYSTANDER = 0.5
+"""A face below this part of the largest one's size does not cause a full search when it is lost."""
 
 
 def detect_clip(detector: Detector, frames: Sequence[NDArray[np.uint8]], *, exact: bool) -> list[list[Face]]:
     """The faces of each frame of a clip, as `Detector.detect` gives them; `frames` in temporal order.
 
     `exact` looks everywhere in every frame, and so does a detector that cannot `search`. Otherwise frames between key
-    frames hold the faces near those of the frame before only. A frame in which one of them is lost, or which differs from
-    the frame before as a cut does, is searched everywhere; so is one with nobody in the frame before.
+    frames hold the faces near those of the frame before only. A frame in which one of them is lost that is no bystander, or
+    which differs from the frame before as a cut does, is searched everywhere; while nobody is to be seen, so is every
+    fourth. What is found anew in such a frame is looked for in the frames before it, too.
     """
     if exact or not isinstance(detector, LocalDetector):
         return detector.detect(frames)
     keys = {*range(0, len(frames), KEY_INTERVAL), len(frames) - 1}
     cuts = cuts_before(frames)
     found: list[list[Face]] = []
+    last_full = 0
     for position, frame in enumerate(frames):
         before = followed(found[-1]) if found and not cuts[position] else []
-        near = detector.search([frame], [boxes_of(before)])[0] if before and position not in keys else []
-        if near and not lost(before, near):
-            found.append(near)
-            continue
+        if position not in keys and not cuts[position]:
+            near = detector.search([frame], [boxes_of(before)])[0] if before else []
+            stays_empty = not before and position - last_full < EMPTY_INTERVAL
+            if stays_empty or (near and not lost(prominent(before), near)):
+                found.append(near)
+                continue
         found.append(detector.detect([frame])[0])
+        last_full = position
         if not cuts[position]:
             _follow_back(detector, frames, found, cuts)
     return found
@@ -80,6 +89,12 @@ def _follow_back(
 def followed(faces: Sequence[Face]) -> list[Face]:
     """Those that are followed."""
     return [face for face in faces if face.score >= MIN_SCORE]
+
+
+def prominent(faces: Sequence[Face]) -> list[Face]:
+    """Those that are no bystanders: at least half as large as the largest."""
+    largest = max((face.size for face in faces), default=0.0)
+    return [face for face in faces if face.size >= BYSTANDER * largest]
 
 
 def boxes_of(faces: Sequence[Face]) -> NDArray[np.float32]:
