@@ -37,7 +37,13 @@ class SourceOptions:
 @click.option("--exact", is_flag=True, default=None, help="Look everywhere in every frame of a clip; slower.")
 @click.option("--min-score", type=float, help="Least score of a face that may be selected. [0.9]")
 @click.option(
-    "--select", metavar="RULE", help="largest, confident, central, or track: one person through a clip. [track]"
+    "--faces", metavar="one|all", help="all: every person is a sample of its own, SAMPLE/face1 from the left. [one]"
+)
+@click.option("--min-presence", type=float, help="With --faces all: share of frames a person must be in. [0.5]")
+@click.option(
+    "--select",
+    metavar="RULE",
+    help="largest, confident, central, or track: one person through a clip; unused with --faces all. [track]",
 )
 @click.option(
     "--missing",
@@ -159,6 +165,7 @@ def print_result(result: Any) -> None:
     failed = ", ".join(f"{count} {reason}" for reason, count in result.failed.items())
     rows = {
         "samples": f"{result.samples} ({_listed(result.media)})",
+        **({} if result.persons is None else {"persons": str(result.persons)}),
         "aligned now": f"{result.done} in {result.seconds:.1f} s",
         "from before": str(result.skipped),
         "failed": f"{result.num_failed}{f' ({failed})' if failed else ''}",

@@ -4,6 +4,7 @@ options   what is asked for: the pixels (AlignOptions), and how it runs (RunOpti
 plan      what is to be done, given what the output folder holds
 sample    one sample through reading, detection, alignment and writing; the engine's job
 outcome   what became of one sample
+persons   every person of a clip as a sample of its own
 paths     where its crops go
 journal   the outcomes of a job that is not finished
 store     the output folder: whose it is, its tables, its lock

@@ -17,6 +17,7 @@ from ferbench.jobs.align.options import CROPS, AlignOptions, RunOptions
 from ferbench.jobs.align.outcome import Outcome
 from ferbench.jobs.align.packing import Packer
 from ferbench.jobs.align.paths import CONTACT_SHEET, MANIFEST
+from ferbench.jobs.align.persons import is_by_person
 from ferbench.jobs.align.plan import AlignPlan, media_counts, plan_align
 from ferbench.jobs.align.sample import AlignJob, AlignTask, failed
 from ferbench.manifest import Manifest, read_manifest
@@ -29,6 +30,7 @@ class AlignResult:
 
     out: Path
     samples: int
+    """Of the source."""
     media: Mapping[str, int]
     """Samples by what they are: video, frames, image."""
     done: int
@@ -41,6 +43,8 @@ class AlignResult:
     """Samples that succeeded with something to note."""
     recipe_id: str
     seconds: float
+    persons: int | None = None
+    """With `--faces all`: rows of the manifest that are persons; their failures are counted one by one."""
 
     @property
     def num_failed(self) -> int:
@@ -50,6 +54,7 @@ class AlignResult:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for `--json`."""
         return {
+            **({} if self.persons is None else {"persons": self.persons}),
             "samples": self.samples,
             "media": dict(self.media),
             "done": self.done,
@@ -130,9 +135,12 @@ def _outcome(task: AlignTask, result: Outcome | FerbenchError) -> Outcome:
 def _result(out: Path, plan: AlignPlan, outcomes: list[Outcome], started: float) -> AlignResult:
     manifest = read_manifest(out / MANIFEST)
     errors = [error for error in manifest.column("error") if error is not None]
+    persons = None
+    if is_by_person(plan.store.recipe):
+        persons = sum(number is not None for number in manifest.column("face"))
     return AlignResult(
         out=out,
-        samples=len(manifest),
+        samples=len(plan.source),
         media=media_counts(plan.source),
         done=sum(outcome.succeeded for outcome in outcomes),
         skipped=len(plan.source) - len(plan.todo),
@@ -143,6 +151,7 @@ def _result(out: Path, plan: AlignPlan, outcomes: list[Outcome], started: float)
         ),
         recipe_id=plan.store.recipe.id,
         seconds=time.monotonic() - started,
+        persons=persons,
     )
 
 

@@ -15,6 +15,7 @@ from ferbench.sampling import Sampler
 
 FORMATS = {"jpg": ".jpg", "png": ".png"}
 CROPS, BOXES = "crops", "boxes"
+ONE, ALL = "one", "all"
 PACKS = {"none": "", "tar": ".tar", "parquet": ".parquet"}
 
 
@@ -31,7 +32,12 @@ class AlignOptions:
     """Look everywhere in every frame. Otherwise a clip's frames know each other: see `ferbench.detection.clip`."""
     min_score: float = 0.9
     """Detections below it are no faces for the selection."""
+    faces: str = ONE
+    """Whose faces of a sample: `one` person's, as `select` says; `all`: every person's, each a sample of its own."""
+    min_presence: float = 0.5
+    """With `faces` `all`: share of the sampled frames in which a person must be found."""
     select: str = "track"
+    """With `faces` `one` only."""
     missing: str = "nearest"
     template: str = "arcface-112"
     size: int = 112
@@ -55,6 +61,7 @@ class AlignOptions:
     def __post_init__(self) -> None:
         for name, value, known in (
             ("detector", self.detector, DETECTORS),
+            ("choice of faces", self.faces, (ONE, ALL)),
             ("selection rule", self.select, SELECTIONS),
             ("missing-face policy", self.missing, MISSING),
             ("image format", self.format, FORMATS),
@@ -66,6 +73,8 @@ class AlignOptions:
             raise UsageError(f"the JPEG quality must be 1..100, got {self.quality}")
         if not 0 <= self.min_score <= 1:
             raise UsageError(f"the least face score must be 0..1, got {self.min_score}")
+        if not 0 <= self.min_presence <= 1:
+            raise UsageError(f"the least presence of a person must be 0..1, got {self.min_presence}")
         if not self.decoders:
             raise UsageError("decoders needs at least one name")
         for decoder in self.decoders:
@@ -92,6 +101,9 @@ class AlignOptions:
     def recipe(self, weights_sha256: str) -> Recipe:
         """The resolved recipe of faces made with these options and these detector weights."""
         detector = self.detector_options(batch_frames=1)
+        whose: dict[str, Any] = {"select": self.select}
+        if self.faces == ALL:
+            whose = {"faces": ALL, "min_presence": self.min_presence}
         return Recipe.of(
             reading={"decoders": list(self.decoders)},
             sampling=self.frame_sampler().as_dict(),
@@ -100,7 +112,7 @@ class AlignOptions:
                 "thresholds": list(detector.thresholds), "factor": detector.factor,
                 "search": "every frame" if self.exact or self.detector == "facenet" else "clip",
             },
-            selection={"select": self.select, "min_score": self.min_score, "missing": self.missing},
+            selection={**whose, "min_score": self.min_score, "missing": self.missing},
             **self.crop_stages(),
         )  # fmt: skip
 

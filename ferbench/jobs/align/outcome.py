@@ -68,6 +68,8 @@ class Outcome:
     face_share: float | None = None
     """These six are `ferbench.alignment.quality.Quality`."""
     rows: tuple[CropRow, ...] = ()
+    persons: tuple[Outcome, ...] = ()
+    """With `--faces all`: one outcome per person, whose the rows then are; see `ferbench.jobs.align.persons`."""
 
     @property
     def succeeded(self) -> bool:
@@ -86,19 +88,23 @@ class Outcome:
 
     def without_rows(self) -> Outcome:
         """The small part."""
-        return dataclasses.replace(self, rows=())
+        return dataclasses.replace(self, rows=(), persons=tuple(person.without_rows() for person in self.persons))
 
     def as_line(self) -> str:
-        """Two JSON values and a line end: the small part, a tab, the rows. Floats keep every bit."""
-        head = dataclasses.asdict(self.without_rows())
-        del head["rows"]
-        rows = [dataclasses.asdict(row) for row in self.rows]
-        return "\t".join(json.dumps(part, separators=(",", ":")) for part in (head, rows)) + "\n"
+        """Two JSON values and a line end: the small part, a tab, the rows; two more per person. Floats keep every bit."""
+        parts: list[Any] = []
+        for outcome in (self, *self.persons):
+            head = dataclasses.asdict(dataclasses.replace(outcome, rows=(), persons=()))
+            del head["rows"], head["persons"]
+            parts += [head, [dataclasses.asdict(row) for row in outcome.rows]]
+        return "\t".join(json.dumps(part, separators=(",", ":")) for part in parts) + "\n"
 
     @classmethod
     def from_line(cls, line: str, *, with_rows: bool = True) -> Outcome:
         """Read `as_line`'s form; without the rows they are not even parsed."""
-        head, _, rows = line.partition("\t")
-        return cls(
-            **json.loads(head), rows=tuple(CropRow.from_dict(row) for row in json.loads(rows)) if with_rows else ()
+        parts = line.split("\t")
+        source, *persons = (
+            cls(**json.loads(head), rows=tuple(map(CropRow.from_dict, json.loads(rows))) if with_rows else ())
+            for head, rows in zip(parts[::2], parts[1::2], strict=True)
         )
+        return dataclasses.replace(source, persons=tuple(persons))

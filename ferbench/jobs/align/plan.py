@@ -11,10 +11,11 @@ from typing import Any
 from ferbench.detection import weights_sha256
 from ferbench.errors import FaceError, ManifestError, MediaError, UsageError
 from ferbench.jobs.align.boxes import Boxes
-from ferbench.jobs.align.options import BOXES, PACKS, AlignOptions, RunOptions
+from ferbench.jobs.align.options import ALL, BOXES, PACKS, AlignOptions, RunOptions
 from ferbench.jobs.align.outcome import Outcome
 from ferbench.jobs.align.packing import packed_path, staged_place
 from ferbench.jobs.align.paths import STATE_FOLDER, crops_path
+from ferbench.jobs.align.persons import rows_of
 from ferbench.jobs.align.sample import AlignTask, sha256_of_source, size_of_source
 from ferbench.jobs.align.store import AlignStore
 from ferbench.manifest import Manifest
@@ -63,6 +64,8 @@ def plan_align(
     """
     if options.keep == BOXES and (run.pack != "none" or boxes):
         raise UsageError("--keep boxes writes no crops: it goes neither with --pack nor with --from-boxes")
+    if options.faces == ALL and (run.pack != "none" or options.keep == BOXES or boxes):
+        raise UsageError("--faces all writes folders of crops: it goes neither with --pack nor with boxes")
     recipe = boxes.recipe_of(options) if boxes else options.recipe(weights_sha256())
     store = AlignStore(out, recipe, keep=options.keep)
     finished = {} if run.overwrite else store.finished()
@@ -100,6 +103,8 @@ def _crops_of(source: Manifest, options: AlignOptions, run: RunOptions) -> dict[
     rows = zip(source.column("sample_id"), source.column("media"), strict=True)
     if options.keep == BOXES:
         return {name: "" for name, _ in rows}
+    if options.faces == ALL:  # a folder for an image too: its persons' crops go below it
+        return {name: crops_path(name, "frames", options.format) for name, _ in rows}
     crops = {name: crops_path(name, media, options.format) for name, media in rows}
     if run.pack == "none":
         return crops
@@ -140,8 +145,10 @@ def _stands(earlier: Outcome, task: AlignTask, out: Path) -> bool:
     if not earlier.succeeded:
         is_final = earlier.reason == FaceError.default_reason and earlier.sha256 is not None
         return is_final and place.exists() and _same_bytes(earlier, task)
-    crops = _found_crops(out, task, earlier.num_crops) if task.crops else out / STATE_FOLDER
-    if crops is None:
+    written = [row for row in rows_of(earlier) if row.succeeded]
+    found = [_found_crops(out, row, task.media) if task.crops else out / STATE_FOLDER for row in written]
+    crops = found[0]  # those of several persons are of one age: they were renamed into place together
+    if crops is None or None in found:
         return False
     if not place.exists():
         return True  # the raw videos may be gone by now; the crops are good
@@ -158,19 +165,19 @@ def _same_bytes(earlier: Outcome, task: AlignTask) -> bool:
         return False
 
 
-def _found_crops(out: Path, task: AlignTask, count: int) -> Path | None:
-    """The file or folder whose age is that of the sample's crops; None when they are not all there."""
-    place = find_place(out / task.crops)
+def _found_crops(out: Path, row: Outcome, media: str) -> Path | None:
+    """The file or folder whose age is that of the row's crops; None when they are not all there."""
+    place = find_place(out / row.crops)
     if place is not None:
         try:
-            whole = picture_bytes(place) if task.media == "image" else len(frame_names(place)) == count
+            whole = picture_bytes(place) if media == "image" else len(frame_names(place)) == row.num_crops
         except MediaError:
             whole = False
         if whole:
             return place.pack
-    staged = staged_place(out, task.crops)
-    crops = staged if staged.exists() else out / task.crops
-    if not crops.exists() or (task.media != "image" and _num_files(crops) != count):
+    staged = staged_place(out, row.crops)
+    crops = staged if staged.exists() else out / row.crops
+    if not crops.exists() or (media != "image" and _num_files(crops) != row.num_crops):
         return None
     return crops
 

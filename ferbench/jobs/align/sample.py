@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +18,14 @@ from ferbench.alignment.quality import sample_quality
 from ferbench.detection import Detector, make_detector
 from ferbench.detection.clip import detect_clip
 from ferbench.device import choose_device
-from ferbench.errors import FerbenchError, MediaError, StorageError, UsageError
-from ferbench.faces import AlignedFace
+from ferbench.errors import FaceError, FerbenchError, MediaError, StorageError, UsageError
+from ferbench.faces import AlignedFace, Face
 from ferbench.jobs.align.boxes import BoxesFile, FrameList, crops_of_boxes
-from ferbench.jobs.align.options import CROPS, FORMATS, AlignOptions
+from ferbench.jobs.align.options import ALL, CROPS, FORMATS, AlignOptions
 from ferbench.jobs.align.outcome import CropRow, Outcome
 from ferbench.jobs.align.packing import staged_place
 from ferbench.jobs.align.paths import STATE_FOLDER
+from ferbench.jobs.align.persons import align_persons, begin_person, with_persons
 from ferbench.media import FrameBatch, FrameReader, ReadRequest, frame_files
 from ferbench.sampling import Sampler
 from ferbench.storage import sha256_of_file, write_atomically
@@ -147,28 +148,45 @@ class AlignWorker:
         return self._written(task, known, places.places, faces)
 
     def _finish(self, task: AlignTask, begun: Outcome, batch: FrameBatch) -> Outcome:
-        faces = self._align(batch)
-        begun = dataclasses.replace(
+        options = self._job.options
+        if options.faces == ALL:
+            return self._finish_persons(task, begun, batch)
+        faces = align_clip(
+            batch.frames, self._detect(batch), crop=options.crop_options(), select=options.select,
+            missing=options.missing, min_score=options.min_score,
+        )  # fmt: skip
+        return self._written(task, self._counted(begun, batch, faces), batch.indices, faces)
+
+    def _finish_persons(self, task: AlignTask, begun: Outcome, batch: FrameBatch) -> Outcome:
+        """Everybody's crops, put in place together, and the outcome that carries theirs."""
+        suffix = FORMATS[self._job.options.format] if task.media == "image" else ""
+        persons: list[Outcome] = []
+        images: dict[str, list[NDArray[np.uint8]]] = {}
+        for number, faces in enumerate(align_persons(batch, self._detect(batch), self._job.options), start=1):
+            person = begin_person(begun, number, suffix=suffix)
+            if isinstance(faces, FaceError):
+                persons.append(dataclasses.replace(person, status="failed", error=faces.as_row()))
+                continue
+            persons.append(_described(self._counted(person, batch, faces), batch.indices, faces))
+            images[Path(person.crops).name] = [aligned.image for _, aligned in _kept(batch.indices, faces)]
+        if images:
+            self._write(task, images)
+        return with_persons(task.sample_id, persons)
+
+    def _counted(self, begun: Outcome, batch: FrameBatch, faces: dict[int, AlignedFace]) -> Outcome:
+        return dataclasses.replace(
             begun,
             frames_with_face=sum(index in faces and faces[index].origin == "detected" for index in batch.indices),
             notes="; ".join([*batch.notes, *self._notes(batch, faces)]) or None,
         )
-        return self._written(task, begun, batch.indices, faces)
 
     def _written(
         self, task: AlignTask, begun: Outcome, indices: Sequence[int], faces: dict[int, AlignedFace]
     ) -> Outcome:
         """The crops on disk, unless only boxes are kept, and the outcome with its rows."""
-        kept = [(index, faces[index]) for index in indices if index in faces]
         if self._job.options.keep == CROPS:
-            self._write(task, [aligned.image for _, aligned in kept])
-        return dataclasses.replace(
-            begun,
-            status="ok",
-            num_crops=len(kept),
-            **dataclasses.asdict(sample_quality(faces, indices)),
-            rows=tuple(_crop_row(number, index, aligned) for number, (index, aligned) in enumerate(kept, start=1)),
-        )
+            self._write(task, {"": [aligned.image for _, aligned in _kept(indices, faces)]})
+        return _described(begun, indices, faces)
 
     def _read(self, task: AlignTask) -> FrameBatch:
         sampler = Sampler("all") if task.media == "image" else self._job.options.frame_sampler()
@@ -178,17 +196,12 @@ class AlignWorker:
         )  # fmt: skip
         return self._reader.read(request)
 
-    def _align(self, batch: FrameBatch) -> dict[int, AlignedFace]:
-        """Crops by frame index; a frame that the missing-face policy drops is absent."""
+    def _detect(self, batch: FrameBatch) -> dict[int, list[Face]]:
+        """All faces by frame index."""
         assert self._detector is not None
         order = sorted(batch.frames)
-        options = self._job.options
         frames = [batch.frames[index] for index in order]
-        detected = dict(zip(order, detect_clip(self._detector, frames, exact=options.exact), strict=True))
-        return align_clip(
-            batch.frames, detected, crop=options.crop_options(), select=options.select, missing=options.missing,
-            min_score=options.min_score,
-        )  # fmt: skip
+        return dict(zip(order, detect_clip(self._detector, frames, exact=self._job.options.exact), strict=True))
 
     def _notes(self, batch: FrameBatch, faces: dict[int, AlignedFace]) -> list[str]:
         notes = []
@@ -201,20 +214,24 @@ class AlignWorker:
             notes.append(f"no face in {missing} of {len(batch.frames)} frames, policy {policy}")
         return notes
 
-    def _write(self, task: AlignTask, images: list[NDArray[np.uint8]]) -> None:
+    def _write(self, task: AlignTask, images: Mapping[str, Sequence[NDArray[np.uint8]]]) -> None:
+        """Crops by their name below the task's place, all or none; the name "" is the place itself."""
         suffix = FORMATS[self._job.options.format]
         parameters = [cv2.IMWRITE_JPEG_QUALITY, self._job.options.quality] if suffix == ".jpg" else []
-        encoded = [_encoded(image, suffix, parameters) for image in images]
+        encoded = {name: [_encoded(image, suffix, parameters) for image in own] for name, own in images.items()}
         target = staged_place(self._out, task.crops) if self._job.packed else self._out / task.crops
 
         def write(temporary: Path) -> None:
-            if task.media == "image":
-                temporary.write_bytes(encoded[0])
-                return
-            temporary.mkdir(parents=True)
-            width = max(5, len(str(len(encoded))))
-            for number, data in enumerate(encoded, start=1):
-                (temporary / f"{number:0{width}d}{suffix}").write_bytes(data)
+            for name, crops in encoded.items():
+                place = temporary / name
+                if task.media == "image":
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(crops[0])
+                    continue
+                place.mkdir(parents=True)
+                width = max(5, len(str(len(crops))))
+                for number, data in enumerate(crops, start=1):
+                    (place / f"{number:0{width}d}{suffix}").write_bytes(data)
 
         write_atomically(target, write, staging=self._out / STATE_FOLDER / "unfinished")
 
@@ -224,6 +241,23 @@ def _encoded(image: NDArray[np.uint8], suffix: str, parameters: list[int]) -> by
     if not done:
         raise MediaError(f"a crop of shape {image.shape} cannot be encoded as {suffix}", reason="encode-failed")
     return data.tobytes()
+
+
+def _kept(indices: Sequence[int], faces: Mapping[int, AlignedFace]) -> list[tuple[int, AlignedFace]]:
+    """The crops in clip order; a frame that the missing-face policy dropped has none."""
+    return [(index, faces[index]) for index in indices if index in faces]
+
+
+def _described(begun: Outcome, indices: Sequence[int], faces: dict[int, AlignedFace]) -> Outcome:
+    """The outcome of crops that are made: their number, quality and rows."""
+    kept = _kept(indices, faces)
+    return dataclasses.replace(
+        begun,
+        status="ok",
+        num_crops=len(kept),
+        **dataclasses.asdict(sample_quality(faces, indices)),
+        rows=tuple(_crop_row(number, index, aligned) for number, (index, aligned) in enumerate(kept, start=1)),
+    )
 
 
 def _crop_row(number: int, index: int, aligned: AlignedFace) -> CropRow:

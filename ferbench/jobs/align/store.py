@@ -1,6 +1,7 @@
 """The output folder of `align`: whose it is, what earlier runs left, its tables, and its lock.
 
     OUT/<sample_id>/00001.jpg     crops of a clip; OUT/<sample_id>.jpg of an image
+    OUT/<sample_id>/face1/…       with `--faces all`: each person's, below the sample's folder; of an image face1.jpg
     OUT/manifest.parquet          one row per sample, failed ones too
     OUT/faces.parquet             one row per crop: box, landmarks, matrix
     OUT/contact_sheet.jpg         a picture of them
@@ -30,6 +31,15 @@ from ferbench.jobs.align.journal import Journal
 from ferbench.jobs.align.options import BOXES, CROPS
 from ferbench.jobs.align.outcome import CropRow, Outcome
 from ferbench.jobs.align.paths import CONTACT_SHEET, FACES, LOCK, MANIFEST, RESERVED, STATE_FOLDER, on_disk
+from ferbench.jobs.align.persons import (
+    PERSON_COLUMNS,
+    crops_of_sources,
+    is_by_person,
+    outcomes_of_sources,
+    rows_of,
+    spread_over_rows,
+    table_of_sources,
+)
 from ferbench.manifest import Manifest, read_manifest, write_manifest
 from ferbench.recipe import Recipe
 from ferbench.storage import remove, storage_errors, write_atomically, write_json
@@ -125,7 +135,11 @@ class AlignStore:
             return False
         if self.keep == BOXES and written.root != source.root:
             return False
-        theirs, ours = (manifest.table.drop_columns(_present(manifest)) for manifest in (written, source))
+        theirs, ours = written.table, source.table
+        if is_by_person(self.recipe):
+            again = PERSON_COLUMNS.keys() & set(ours.column_names)
+            theirs, ours = table_of_sources(written), ours.drop_columns(sorted(again))
+        theirs, ours = (table.drop_columns(_present(table)) for table in (theirs, ours))
         same_meaning = (written.labels, written.name) == (source.labels, source.name)
         return same_meaning and bool(theirs.equals(ours))
 
@@ -135,7 +149,10 @@ class AlignStore:
         """Crops that earlier runs wrote or were about to write: their paths, of packed ones those of the packs."""
         manifest = self.written_manifest()
         has_crops = manifest is not None and manifest.provenance.get("kept", CROPS) == CROPS
-        recorded = {on_disk(path) for path in manifest.column("path")} if manifest and has_crops else set()
+        recorded: set[str] = set()
+        if manifest is not None and has_crops:
+            crops = crops_of_sources(manifest) if is_by_person(manifest.recipe) else manifest.column("path")
+            recorded = set(map(on_disk, crops))
         if self._crops_file.exists():
             recorded |= set(json.loads(self._crops_file.read_text(encoding="utf-8")))
         return recorded
@@ -213,13 +230,17 @@ class AlignStore:
             with pq.ParquetWriter(temporary, FACES_SCHEMA) as writer:
                 for outcome in self.journal.outcomes(source.column("sample_id")):
                     outcomes.append(outcome.without_rows())
-                    rows += [{"sample_id": outcome.sample_id, **_fields(row)} for row in outcome.rows]
+                    for each in rows_of(outcome):
+                        rows += [{"sample_id": each.sample_id, **_fields(row)} for row in each.rows]
                     while len(rows) >= ROWS_PER_GROUP:
                         writer.write_table(pa.Table.from_pylist(rows[:ROWS_PER_GROUP], FACES_SCHEMA))
                         del rows[:ROWS_PER_GROUP]
                 writer.write_table(pa.Table.from_pylist(rows, FACES_SCHEMA))
 
         write_atomically(self.out / FACES, write_faces, staging=self.staging)
+        if is_by_person(self.recipe):
+            source = spread_over_rows(source, outcomes)
+            outcomes = [row for outcome in outcomes for row in rows_of(outcome)]
         columns: dict[str, Any] = {
             "status": [outcome.status for outcome in outcomes],
             "error": [outcome.error for outcome in outcomes],
@@ -250,8 +271,8 @@ class AlignStore:
         remove(self.out / STATE_FOLDER)
 
 
-def _present(manifest: Manifest) -> list[str]:
-    return [name for name in manifest.table.column_names if name in _OF_ALIGN]
+def _present(table: pa.Table) -> list[str]:
+    return [name for name in table.column_names if name in _OF_ALIGN]
 
 
 def _fields(row: CropRow) -> dict[str, Any]:
@@ -260,6 +281,11 @@ def _fields(row: CropRow) -> dict[str, Any]:
 
 def outcomes_of(manifest: Manifest, faces_path: Path | None = None) -> Iterator[Outcome]:
     """The outcomes that a finished job's tables hold; without `faces_path`, without their rows."""
+    rows = _outcomes_of_rows(manifest, faces_path)
+    return outcomes_of_sources(manifest, rows) if is_by_person(manifest.recipe) else rows
+
+
+def _outcomes_of_rows(manifest: Manifest, faces_path: Path | None) -> Iterator[Outcome]:
     faces: dict[str, list[CropRow]] = {}
     if faces_path is not None:
         for batch in pq.ParquetFile(faces_path).iter_batches():
