@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchvision.ops import nms
 
+from ferbench.detection.nms import nms
 from ferbench.detection.pyramid import STRIDE, WINDOW
 
 
