@@ -94,7 +94,8 @@ def validation_mask(manifest: Manifest, fold: int) -> NDArray[np.bool_] | None:
     lists = manifest.table.column(VALIDATION_FOLDS).combine_chunks()
     mask = np.zeros(len(manifest), dtype=bool)
     rows = pc.list_parent_indices(lists).to_numpy()
-    mask[rows[pc.list_flatten(lists).to_numpy() == fold]] = True
+    # Cast: a column of nothing but empty lists, as a CSV or another tool may make it, has lists of no type at all.
+    mask[rows[pc.list_flatten(lists).cast(pa.int64()).fill_null(0).to_numpy() == fold]] = True
     return mask
 
 

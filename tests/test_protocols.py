@@ -205,3 +205,9 @@ def test_the_command_carves_and_says_so(tmp_path, ferbench):
     assert "selects" in ran.err
     plain = ferbench(*command, "-o", tmp_path / "t")
     assert "nothing is set aside to select a model on" in plain.err.replace("\n", " ")
+
+
+def test_a_validation_column_of_empty_lists_is_no_validation_part(tmp_path):
+    folded = toy(fold=[number % 3 + 1 for number in range(120)], validation_folds=[[] for _ in range(120)])
+    assert [len(fold.validation) for fold in folds_of(folded)] == [0, 0, 0]
+    assert [len(fold.train) for fold in folds_of(folded)] == [80, 80, 80]

@@ -87,7 +87,7 @@ def _validates(manifest: Manifest) -> tuple[Codes, Codes] | None:
         return None
     lists = manifest.table.column(VALIDATION_FOLDS).combine_chunks()
     rows = pc.list_parent_indices(lists).to_numpy().astype(np.int64)
-    return rows, pc.list_flatten(lists).to_numpy().astype(np.int64)
+    return rows, pc.list_flatten(lists).cast(pa.int64()).fill_null(0).to_numpy()
 
 
 def codes_of(column: pa.ChunkedArray) -> Codes:
