@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import hypothesis
 import pytest
 import torch
 
 REPOSITORY = Path(__file__).parent.parent
 DEMO_MEDIA = REPOSITORY / "manifests" / "demo" / "media"
 FACES = Path(__file__).parent / "data" / "faces"
+
+# The same examples on every run: a red run is somebody's change, not luck. HYPOTHESIS_PROFILE=default looks for new ones.
+hypothesis.settings.register_profile("ferbench", derandomize=True, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ferbench"))
 
 
 @pytest.fixture(autouse=True, scope="session")
