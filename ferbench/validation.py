@@ -51,10 +51,11 @@ def carve_validation(manifest: Manifest, options: ValidationOptions, *, seed: in
         )
     groups = groups_of(manifest, options.validation_group, order).codes if options.validation == "subject" else None
     usable = np.array([status != "failed" for status in manifest.column("status")])[order]
+    carver = _Carver(manifest, order, labels[order], groups, usable, options.validation_fraction)
     if manifest.has_values("fold"):
-        carved = _carve_folds(manifest, labels[order], groups, usable, order, options, seed)
+        carved = carver.of_folds(seed)
     elif manifest.has_values("split"):
-        carved = _carve_split(manifest, labels[order], groups, usable, order, options, seed)
+        carved = carver.of_split(seed)
     else:
         raise ProtocolError(f"manifest {manifest.name!r} has no folds and no split to carve a validation part from")
     how = {
@@ -65,55 +66,44 @@ def carve_validation(manifest: Manifest, options: ValidationOptions, *, seed: in
     return carved.replace(protocol={**manifest.protocol, "validation": how, "selects": "validation"})
 
 
-def _carve_folds(
-    manifest: Manifest,
-    labels: NDArray[np.int64],
-    groups: NDArray[np.int64] | None,
-    usable: NDArray[np.bool_],
-    order: NDArray[np.int64],
-    options: ValidationOptions,
-    seed: int,
-) -> Manifest:
-    numbers = fold_numbers(manifest)[order]
-    lists: list[list[int]] = [[] for _ in range(len(manifest))]
-    for fold in np.unique(numbers[numbers > 0]).tolist():
-        pool = np.flatnonzero((numbers > 0) & (numbers != fold) & usable)
-        for row in order[pool[_share(manifest, labels, groups, pool, options, seed + fold)]]:
-            lists[row].append(fold)
-    return manifest.with_columns(**{VALIDATION_FOLDS: pa.array(lists, pa.list_(pa.int32()))})
+@dataclass(frozen=True, slots=True, eq=False)
+class _Carver:
+    """The labelled rows of a manifest, sorted by id, and what decides who may select."""
 
+    manifest: Manifest
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64] | None
+    usable: NDArray[np.bool_]
+    fraction: float
 
-def _carve_split(
-    manifest: Manifest,
-    labels: NDArray[np.int64],
-    groups: NDArray[np.int64] | None,
-    usable: NDArray[np.bool_],
-    order: NDArray[np.int64],
-    options: ValidationOptions,
-    seed: int,
-) -> Manifest:
-    parts = np.array(manifest.column("split"), dtype=object)
-    if (parts == "validation").any():
-        raise ProtocolError(
-            f"manifest {manifest.name!r} has a validation split already; nothing is carved out of train"
-        )
-    pool = np.flatnonzero((parts[order] == "train") & usable)
-    parts[order[pool[_share(manifest, labels, groups, pool, options, seed)]]] = "validation"
-    return with_split(manifest, np.arange(len(manifest)), parts)
+    def of_folds(self, seed: int) -> Manifest:
+        """A validation part of every fold, drawn with a seed of its own."""
+        numbers = fold_numbers(self.manifest)[self.rows]
+        lists: list[list[int]] = [[] for _ in range(len(self.manifest))]
+        for fold in np.unique(numbers[numbers > 0]).tolist():
+            for row in self._share((numbers > 0) & (numbers != fold), seed + fold):
+                lists[row].append(fold)
+        return self.manifest.with_columns(**{VALIDATION_FOLDS: pa.array(lists, pa.list_(pa.int32()))})
 
+    def of_split(self, seed: int) -> Manifest:
+        """A validation part of the fixed split; ProtocolError when it has one."""
+        parts = np.array(self.manifest.column("split"), dtype=object)
+        if (parts == "validation").any():
+            raise ProtocolError(
+                f"manifest {self.manifest.name!r} has a validation split already; nothing is carved out of train"
+            )
+        parts[self._share(parts[self.rows] == "train", seed)] = "validation"
+        return with_split(self.manifest, np.arange(len(self.manifest)), parts)
 
-def _share(
-    manifest: Manifest,
-    labels: NDArray[np.int64],
-    groups: NDArray[np.int64] | None,
-    pool: NDArray[np.int64],
-    options: ValidationOptions,
-    seed: int,
-) -> NDArray[np.bool_]:
-    try:
-        return chosen_share(labels[pool], None if groups is None else groups[pool], options.validation_fraction, seed)
-    except ValueError as error:
-        raise ProtocolError(
-            f"manifest {manifest.name!r}: no validation part of {options.validation_fraction:.0%} can be carved out of "
-            f"{len(pool)} train samples: {error}"
-        ) from error
+    def _share(self, in_train: NDArray[np.bool_], seed: int) -> NDArray[np.int64]:
+        """Rows of the manifest that are taken out of train."""
+        pool = np.flatnonzero(in_train & self.usable)
+        groups = None if self.groups is None else self.groups[pool]
+        try:
+            return self.rows[pool[chosen_share(self.labels[pool], groups, self.fraction, seed)]]
+        except ValueError as error:
+            raise ProtocolError(
+                f"manifest {self.manifest.name!r}: no validation part of {self.fraction:.0%} can be carved out of "
+                f"{len(pool)} train samples: {error}"
+            ) from error

@@ -113,11 +113,13 @@ def print_result(result: Any) -> None:
     }[protocol.get("selects", "none")]
     if protocol["unlabelled"]:
         rows["in no fold"] = f"{protocol['unlabelled']} samples without a label"
+    if protocol.get("left_out"):
+        rows["left out"] = f"{protocol['left_out']} labelled samples that the protocol has in no fold"
     if protocol["ungrouped"]:
         rows["alone"] = f"{protocol['ungrouped']} samples without a {protocol['group']}, each a group of its own"
     for column, count in protocol["crossing"].items():
         if count:
-            rows["beware"] = f"{count} values of {column!r} are on both sides"
+            rows[f"beware, {column}"] = f"{count} values of {column!r} are on both sides"
     rows["manifest"] = str(result.path)
     if result.dialect_files:
         rows["list files"] = f"{len(result.dialect_files)} in {result.dialect_files[0].parent}"

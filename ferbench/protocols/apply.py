@@ -81,7 +81,8 @@ def _facts_of(manifest: Manifest) -> dict[str, Any]:
     column = manifest.table.column("fold" if has_folds else "split")
     parts = set(pc.unique(manifest.table.column("split")).to_pylist())
     facts: dict[str, Any] = {
-        "unlabelled": column.null_count,
+        "unlabelled": manifest.table.column("label").null_count,
+        "left_out": int(pc.sum(pc.and_(pc.is_null(column), pc.is_valid(manifest.table.column("label")))).as_py() or 0),
         # What no part is set aside for is, in published code, selected on the test part; the record says it plainly.
         "selects": "validation" if "validation" in parts else "none",
         "crossing": {
