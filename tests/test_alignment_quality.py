@@ -70,5 +70,5 @@ def test_a_samples_numbers_are_of_the_detected_frames_only():
 
 
 def test_a_still_has_no_jump_and_a_full_frame_has_nothing_but_its_share():
-    assert sample_quality({0: crop(face())}, [0]).jump == 0.0
+    assert sample_quality({0: crop(face())}, [0]).jump is None
     assert sample_quality({0: crop(None, origin="full-frame")}, [0]) == Quality(face_share=0.0)

@@ -36,7 +36,8 @@ class Quality:
     yaw: float | None = None
     """Median turn of the head in degrees, from the landmarks; positive turns the nose to the viewer's right."""
     jump: float | None = None
-    """Longest step of the face between two neighbouring frames, in sides of its box: above 1 it may be another person."""
+    """Longest step of the face between two neighbouring frames, in sides of its box: above 1 it may be another person.
+    None for a still."""
     face_share: float | None = None
     """Share of the sampled frames in which the face was detected, 0..1."""
 
@@ -53,7 +54,7 @@ def sample_quality(aligned: Mapping[int, AlignedFace], indices: Sequence[int]) -
         face_size=_median([face.size for face in detected]),
         sharpness=_median([sharpness(crop.image) for _, crop in found if crop.origin == "detected"]),
         yaw=_median([yaw_degrees(face.landmarks) for face in detected]),
-        jump=max((step_in_sides(first, second) for first, second in pairwise(detected)), default=0.0),
+        jump=max((step_in_sides(first, second) for first, second in pairwise(detected)), default=None),
         face_share=share,
     )
 

@@ -10,7 +10,7 @@ from ferbench.manifest import Manifest
 UNUSUAL = 3.5
 """Modified z-score above which a value is an outlier (Iglewicz and Hoaglin, "How to Detect and Handle Outliers", 1993)."""
 FEWEST = 8
-"""With fewer samples than this nothing is unusual."""
+"""With fewer values than this none is unusual."""
 COLUMNS = {
     "face_score": (-1, 0.01, "detector score {:.2f}, usual {:.2f}"),
     "face_size": (-1, 2.0, "face of {:.0f} px, usual {:.0f}"),
@@ -32,12 +32,14 @@ def outliers(manifest: Manifest) -> dict[int, str]:
     worst = np.zeros(len(manifest))
     said: dict[int, str] = {}
     for column, (side, least, words) in COLUMNS.items():
-        if column not in manifest.table.column_names or len(manifest) < FEWEST:
+        if column not in manifest.table.column_names:
             continue
         values = manifest.table.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
-        usual = float(np.nanmedian(values)) if not np.isnan(values).all() else 0.0
+        if (~np.isnan(values)).sum() < FEWEST:
+            continue
+        usual = float(np.nanmedian(values))
         distance = values - usual
-        spread = max(float(np.nanmedian(np.abs(distance))) if not np.isnan(values).all() else 0.0, least)
+        spread = max(float(np.nanmedian(np.abs(distance))), least)
         score = 0.6745 * (np.abs(distance) if side == 0 else side * distance) / spread
         for row in np.flatnonzero(np.nan_to_num(score) > np.maximum(worst, UNUSUAL)).tolist():
             worst[row] = score[row]
