@@ -14,11 +14,11 @@ PACKAGE = REPOSITORY / "ferbench"
 LAYERS = [
     # values: plain data and rules
     {"_version", "errors", "storage", "tables", "labels", "faces", "inputspec", "recipe", "manifest", "sampling",
-     "protocol", "metrics", "predictions", "report", "settings", "findings", "textfiles", "splitting",
-     "validation"},
+     "protocol", "metrics", "intervals", "predictions", "comparisons", "report", "settings", "findings", "textfiles",
+     "splitting", "validation"},
     # parts: each does one thing
     {"media", "detection", "alignment", "models", "engines", "rendering", "progress", "device", "cards", "datasets",
-     "dialects", "protocols", "checks", "sources", "clips"},
+     "dialects", "protocols", "checks", "sources", "clips", "audits", "score_files", "explaining", "profiling"},
     {"jobs"},
     {"commands"},
     {"__main__"},
@@ -27,7 +27,8 @@ LAYERS = [
 
 VALUE_ORDER = [
     "_version", "errors", "storage", "tables", "labels", "findings", "textfiles", "faces", "sampling", "inputspec",
-    "recipe", "settings", "manifest", "protocol", "splitting", "validation", "metrics", "predictions", "report",
+    "recipe", "settings", "manifest", "protocol", "splitting", "validation", "metrics", "intervals", "predictions", "comparisons",
+    "report",
 ]  # fmt: skip
 """Within the values, each imports only those before it."""
 
