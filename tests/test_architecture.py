@@ -27,8 +27,8 @@ LAYERS = [
 
 VALUE_ORDER = [
     "_version", "errors", "storage", "tables", "labels", "findings", "textfiles", "faces", "sampling", "inputspec",
-    "recipe", "settings", "manifest", "protocol", "splitting", "validation", "metrics", "intervals", "predictions", "comparisons",
-    "report",
+    "recipe", "settings", "manifest", "protocol", "splitting", "validation", "metrics", "intervals", "predictions",
+    "comparisons", "report",
 ]  # fmt: skip
 """Within the values, each imports only those before it."""
 
