@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ferbench.errors import MediaError
-from ferbench.inputspec import InputSpec
+from ferbench.inputspec import RANGES, InputSpec
 from ferbench.manifest import Manifest, Sample
 from ferbench.media import FrameReader, ReadRequest, read_frames
 from ferbench.sampling import Sampler
@@ -50,14 +50,15 @@ def clip_sampler(manifest: Manifest, sample: Sample, spec: InputSpec) -> Sampler
     is_sampled = sample.media == "frames" and aligned_as not in (None, "all") and sample.num_frames == spec.clip_len
     if is_sampled or (sample.media == "image" and not spec.is_clip_model):
         return Sampler("all")
-    return Sampler(spec.sampler, clip_len=spec.clip_len)
+    return spec.make_sampler()
 
 
 def prepare_frames(frames: Sequence[NDArray[np.uint8]], spec: InputSpec) -> NDArray[np.float32]:
-    """RGB frames (H, W, 3) uint8 of any size to (T, C, height, width) float32: channels, resize, /255, mean, std."""
+    """RGB frames (H, W, 3) uint8 of any size to (T, C, height, width) float32: channels, resize, range, mean, std."""
     pixels = np.stack([_resized(_channels(frame, spec), spec) for frame in frames])
     mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
-    values = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    divisor, offset = RANGES[spec.range]
+    values = (pixels.astype(np.float32) / np.float32(divisor) + np.float32(offset) - mean) / std
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32)
 
 

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from ferbench.errors import ModelError
 from ferbench.inputspec import InputSpec
 
+AMP = ("off", "bf16", "fp16")
+"""Automatic mixed precision, by choice."""
+
 Forward = Callable[[Tensor], Tensor]
 """float32 input of a spec's layout to (N, K) float32 logits on the input's device."""
 

@@ -11,7 +11,8 @@ import io
 import json
 import warnings
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from ferbench.inputspec import InputSpec
 from ferbench.models import MODELS, model_module
 from ferbench.models.checkpoints import load_into, read_state_dict
 from ferbench.models.factories import BUILD, network_from
-from ferbench.models.forward import Forward, find_layout, logits_of
+from ferbench.models.forward import AMP, Forward, find_layout, logits_of
+from ferbench.models.keys import KeyReport
 from ferbench.settings import FILE_NAME, read_toml, resolve
 
 SPEC_FILE = "ferbench.json"
@@ -42,6 +44,16 @@ class LoadedModel:
     spec: InputSpec
     spec_source: str
     """Where the spec comes from, for the report; `GUESSED` when nothing states it."""
+    module: nn.Module | None = None
+    """The network in eval mode, for hooks and counters; None where there is none to look into (ONNX)."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the checkpoint says of itself, as plain values: recipe_id, protocol, selection, epoch, labels, ..."""
+    weights: KeyReport | None = None
+    """Which keys of a state dict were used; None where the file holds the network itself."""
+    sha256: str = ""
+    """Of the file named by `--model`, or of a built-in's weights; empty where there is no file."""
+    notices: tuple[str, ...] = ()
+    """What the reader of the scores must be told: weights loaded in part, a choice that was made, numbers not finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,18 @@ class ModelRequest:
     input: tuple[tuple[str, str], ...] = ()
     """InputSpec settings that override every other source."""
     batch_size: int = 16
+    trust_pickle: bool = False
+    """Open a whole pickled module. That runs whatever code the file holds, with the user's rights."""
+    partial: bool = False
+    """Load the weights that fit and leave the others as the network was made, instead of refusing."""
+    options: tuple[tuple[str, str], ...] = ()
+    """`key=value` settings of a built-in's or factory's network."""
+    amp: str = "off"
+    """`off`, `bf16` or `fp16`: automatic mixed precision of the forward pass."""
+
+    def __post_init__(self) -> None:
+        if self.amp not in AMP:
+            raise UsageError(f"amp {self.amp!r} is not one of {', '.join(AMP)}")
 
 
 Found = tuple[Any, "InputSpec | None", str]
