@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ferbench.errors import ProtocolError
+from ferbench.errors import ProtocolError, UsageError
 from ferbench.manifest import Manifest
 
 VALIDATION_FOLDS = "validation_folds"
@@ -85,6 +85,36 @@ def _without_validation(manifest: Manifest) -> Manifest:
 def fold_numbers(manifest: Manifest) -> NDArray[np.int64]:
     """(N,) the fold each sample is tested in, 0 for none."""
     return manifest.table.column("fold").fill_null(0).to_numpy().astype(np.int64)  # type: ignore[no-any-return]
+
+
+def tested_in(manifest: Manifest, *, split: str = "", fold: str = "") -> list[str | None]:
+    """Per row: the name of the fold it is scored in, or None for a row outside the test part.
+
+    Folds, else a fixed split (`split`, by default `test`), else the whole manifest under the name `all`. Raises UsageError
+    for a fold or a split that the manifest does not have.
+    """
+    if manifest.has_values("fold"):
+        if split:
+            raise UsageError(f"manifest {manifest.name!r} has folds; --split is for a fixed split, choose a --fold")
+        known = fold_names(manifest)
+        numbers = manifest.column("fold")
+        names = [None if number is None else known.get(number, str(number)) for number in numbers]
+        if fold and fold not in names:
+            there = dict.fromkeys(known.get(number, str(number)) for number in sorted(set(numbers) - {None}))
+            raise UsageError(f"no fold {fold!r}; this manifest has {', '.join(there)}")
+        return [name if fold in ("", name) else None for name in names]
+    if fold:
+        raise UsageError(f"manifest {manifest.name!r} has no folds; run make-splits on it, or leave --fold out")
+    if manifest.has_values("split"):
+        wanted = split or "test"
+        parts = manifest.column("split")
+        if wanted not in parts:
+            present = sorted({part for part in parts if part is not None})
+            raise UsageError(f"no split {wanted!r}; this manifest has {', '.join(present)}")
+        return [part if part == wanted else None for part in parts]
+    if split:
+        raise UsageError(f"manifest {manifest.name!r} has no split; leave --split out to score all of it")
+    return ["all"] * len(manifest)
 
 
 def validation_mask(manifest: Manifest, fold: int) -> NDArray[np.bool_] | None:
