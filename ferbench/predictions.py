@@ -20,6 +20,8 @@ from ferbench.labels import LabelSet
 from ferbench.tables import read_table, write_table
 
 KIND = "predictions"
+COLUMNS = ("sample_id", "fold", "target", "target_name", "predicted", "predicted_name", "logits", "error")
+"""Of a predictions file; every other column of text or integers is an attribute."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,10 @@ class Predictions:
     """`reason: message` of a sample without a prediction."""
     labels: LabelSet
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+    """What else is known of each sample, by name: subject, group, source_id, scene, occlusion, pose; None where unknown."""
+    hard: bool = False
+    """Only the predicted class is known, as `one_hot_logits`: probabilities mean nothing."""
 
     def __post_init__(self) -> None:
         count = len(self.sample_ids)
@@ -45,7 +51,13 @@ class Predictions:
             "logits": len(self.logits),
             "folds": len(self.folds),
             "errors": len(self.errors),
+            **{name: len(values) for name, values in self.attributes.items()},
         }
+        reserved = sorted(set(self.attributes) & set(COLUMNS))
+        if reserved:
+            raise PredictionsError(
+                f"an attribute cannot be named {reserved[0]!r}: predictions have such a column already"
+            )
         wrong = {name: length for name, length in lengths.items() if length != count}
         if wrong:
             raise PredictionsError(f"{count} sample ids, but {wrong}")
@@ -77,8 +89,18 @@ class Predictions:
         return predicted
 
 
+def one_hot_logits(predicted: NDArray[np.int64], *, num_classes: int) -> NDArray[np.float32]:
+    """(N, K) 1 for the predicted class and 0 for the others; a row of NaN for -1. For predictions that are `hard`."""
+    logits = np.zeros((len(predicted), num_classes), np.float32)
+    scored = np.flatnonzero(predicted >= 0)
+    logits[scored, predicted[scored]] = 1
+    logits[predicted < 0] = np.nan
+    return logits
+
+
 def write_predictions(predictions: Predictions, path: Path) -> None:
-    """Write parquet, atomically: sample_id, fold, target, target_name, predicted, predicted_name, logits, error."""
+    """Write parquet, atomically: sample_id, fold, target, target_name, predicted, predicted_name, logits, error, and a
+    column of text for each attribute."""
     scored = predictions.predicted
     names = np.array([*predictions.labels.names, None], dtype=object)  # index -1 is None
     logits = [None if label < 0 else row for label, row in zip(scored, predictions.logits.tolist(), strict=True)]
@@ -92,9 +114,13 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
             "predicted_name": pa.array(names[scored], pa.string()),
             "logits": pa.array(logits, pa.list_(pa.float32(), len(predictions.labels))),
             "error": pa.array(predictions.errors, pa.string()),
+            **{name: pa.array(values, pa.string()) for name, values in predictions.attributes.items()},
         }
     )
-    metadata = {"labels": list(predictions.labels.names), "provenance": dict(predictions.provenance)}
+    metadata: dict[str, Any] = {
+        "labels": list(predictions.labels.names), "provenance": dict(predictions.provenance),
+        **({"hard": True} if predictions.hard else {}),
+    }  # fmt: skip
     write_table(table, path, kind=KIND, metadata=metadata)
 
 
@@ -122,8 +148,22 @@ def read_predictions(path: Path) -> Predictions:
             errors=tuple(table.column("error").to_pylist()),
             labels=labels,
             provenance=metadata.get("provenance", {}),
+            attributes=_attributes(table),
+            hard=bool(metadata.get("hard", False)),
         )
     except DataError as error:
         raise PredictionsError(f"{path}: {error.message}", reason=error.reason) from error
     except (KeyError, TypeError, ValueError) as error:
         raise PredictionsError(f"{path}: its logits or class names cannot be read ({error})") from error
+
+
+def _attributes(table: pa.Table) -> dict[str, tuple[str | None, ...]]:
+    """Every column of text, of integers or of truth values that is not one of ours, as text."""
+    found = {}
+    for name in table.column_names:
+        column = table.column(name)
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        if name not in COLUMNS and (is_text or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+            found[name] = tuple(column.cast(kind).cast(pa.string()).to_pylist())
+    return found

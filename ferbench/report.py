@@ -9,15 +9,30 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ferbench.errors import PredictionsError
+from ferbench.errors import PredictionsError, UsageError
+from ferbench.findings import Finding
+from ferbench.intervals import BootstrapOptions, IntervalTable, cluster_intervals, sample_intervals
 from ferbench.labels import LabelSet
-from ferbench.metrics import METRICS, VIEWS, Confusion, confusion_matrix, f1_scores, precisions, recalls
+from ferbench.metrics import (
+    METRICS,
+    PROBABILITY_METRICS,
+    VIEWS,
+    Calibration,
+    Confusion,
+    calibration,
+    confusion_matrix,
+    f1_scores,
+    precisions,
+    recalls,
+    softmax,
+)
 from ferbench.predictions import Predictions
 
 
@@ -28,6 +43,48 @@ class Score:
     name: str
     confusion: Confusion
     values: Mapping[str, Mapping[str, float]]
+    probability: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(PROBABILITY_METRICS, float("nan")))
+    """`probability[metric]` over scored samples; all NaN when only the predicted classes are known."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subgroup:
+    """The score of the samples that share one value of an attribute, over all folds."""
+
+    attribute: str
+    value: str
+    score: Score
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A sample that was given another class than its own."""
+
+    sample_id: str
+    target: int
+    predicted: int
+    confidence: float | None
+    """softmax(logits) of the predicted class, 0..1; None when only the predicted classes are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """What a report has beyond its scores."""
+
+    replicates: int = 2000
+    """Of each bootstrap; 0 makes no intervals."""
+    level: float = 0.95
+    seed: int = 0
+    by: tuple[str, ...] = ()
+    """Attributes to score subgroups by."""
+    cluster: str = "auto"
+    """The attribute whose values are drawn for the second table of intervals; `auto` is the first of `CLUSTERS` that the
+    predictions have, and an empty text is none."""
+    most_mistakes: int = 24
+
+
+CLUSTERS = ("subject", "source_id", "group", "video")
+"""Attributes whose samples are not independent, in the order in which they are looked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +97,14 @@ class Report:
     failures: tuple[tuple[str, str], ...]
     """(sample_id, `reason: message`) of every sample without a prediction, by sample_id."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    intervals: tuple[IntervalTable, ...] = ()
+    """Over samples, then over clusters where there are any; empty when they were turned off."""
+    subgroups: tuple[Subgroup, ...] = ()
+    calibration: Calibration | None = None
+    """None when only the predicted classes are known, or nothing was scored."""
+    audits: tuple[Finding, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
+    """The most confident first."""
 
     @property
     def num_samples(self) -> int:
@@ -127,41 +192,147 @@ class Report:
                     "definition": row.definition,
                     "absent_class": row.absent_class,
                     "source": row.source,
+                    "unit": row.unit,
                 }
-                for name, row in METRICS.items()
+                for name, row in [*METRICS.items(), *PROBABILITY_METRICS.items()]
             },
+            "intervals": [table.as_dict() for table in self.intervals],
+            "subgroups": [
+                {"attribute": group.attribute, "value": group.value, **_score_dict(group.score)}
+                for group in self.subgroups
+            ],
+            "calibration": None if self.calibration is None else _calibration_dict(self.calibration),
+            "audits": [finding.as_dict() for finding in self.audits],
+            "mistakes": [
+                {
+                    "sample_id": mistake.sample_id,
+                    "target": self.labels.names[mistake.target],
+                    "predicted": self.labels.names[mistake.predicted],
+                    "confidence": mistake.confidence,
+                }
+                for mistake in self.mistakes
+            ],
             "provenance": dict(self.provenance),
         }
 
 
-def build_report(predictions: Predictions) -> Report:
-    """Score predictions fold by fold. Raises PredictionsError when there is nothing to score."""
+def build_report(
+    predictions: Predictions, *, options: ReportOptions | None = None, audits: Sequence[Finding] = ()
+) -> Report:
+    """Score predictions fold by fold.
+
+    Raises PredictionsError when there is nothing to score, and UsageError for an attribute that the predictions lack.
+    """
+    options = options or ReportOptions()
     if not len(predictions):
         raise PredictionsError("there are no predictions to score")
     predicted = predictions.predicted
+    scorer = _Scorer(predictions, predicted)
     names = np.array(predictions.folds, dtype=object)
-    folds = []
-    for name in sorted(set(predictions.folds), key=_natural):
-        here = names == name
-        folds.append(
-            _score(
-                name, confusion_matrix(predictions.targets[here], predicted[here], num_classes=len(predictions.labels))
-            )
-        )
-    pooled = folds[0].confusion
-    for fold in folds[1:]:
-        pooled = pooled + fold.confusion
+    fold_names = sorted(set(predictions.folds), key=_natural)
+    folds = tuple(scorer.score(name, np.flatnonzero(names == name)) for name in fold_names)
     failures = sorted(
         (sample_id, error or "no-prediction: the logits are not numbers")
         for sample_id, label, error in zip(predictions.sample_ids, predicted, predictions.errors, strict=True)
         if label < 0
     )
-    return Report(predictions.labels, tuple(folds), _score("pooled", pooled), tuple(failures), predictions.provenance)
+    everything = np.arange(len(predictions))
+    scored = np.flatnonzero(predicted >= 0)
+    return Report(
+        predictions.labels,
+        folds,
+        scorer.score("pooled", everything),
+        tuple(failures),
+        predictions.provenance,
+        intervals=_intervals(predictions, predicted, folds, options),
+        subgroups=tuple(_subgroups(predictions, scorer, options.by)),
+        calibration=calibration(predictions.logits[scored], predictions.targets[scored])
+        if len(scored) and not predictions.hard else None,
+        audits=tuple(audits),
+        mistakes=_mistakes(predictions, predicted, options.most_mistakes),
+    )  # fmt: skip
 
 
-def _score(name: str, confusion: Confusion) -> Score:
-    values = {view: {metric: row.function(confusion, view) for metric, row in METRICS.items()} for view in VIEWS}
-    return Score(name, confusion, values)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scorer:
+    predictions: Predictions
+    predicted: NDArray[np.int64]
+
+    def score(self, name: str, rows: NDArray[np.int64]) -> Score:
+        """The score of some rows of the predictions."""
+        targets, predicted = self.predictions.targets[rows], self.predicted[rows]
+        confusion = confusion_matrix(targets, predicted, num_classes=len(self.predictions.labels))
+        values = {view: {metric: row.function(confusion, view) for metric, row in METRICS.items()} for view in VIEWS}
+        if self.predictions.hard:
+            return Score(name, confusion, values)
+        scored = predicted >= 0
+        logits = self.predictions.logits[rows[scored]]
+        of_probabilities = {
+            metric: row.function(logits, targets[scored]) for metric, row in PROBABILITY_METRICS.items()
+        }
+        return Score(name, confusion, values, of_probabilities)
+
+
+def _subgroups(predictions: Predictions, scorer: _Scorer, by: Sequence[str]) -> list[Subgroup]:
+    found = []
+    for attribute in by:
+        values = np.array(_attribute(predictions, attribute), dtype=object)
+        for value in sorted({value for value in values if value is not None}, key=_natural):
+            found.append(Subgroup(attribute, value, scorer.score(value, np.flatnonzero(values == value))))
+    return found
+
+
+def _attribute(predictions: Predictions, name: str) -> tuple[str | None, ...]:
+    if name == "fold":
+        return predictions.folds
+    if name not in predictions.attributes:
+        known = ", ".join(["fold", *predictions.attributes])
+        raise UsageError(f"the predictions have no column {name!r} to group by; they have: {known}")
+    return predictions.attributes[name]
+
+
+def _intervals(
+    predictions: Predictions, predicted: NDArray[np.int64], folds: Sequence[Score], options: ReportOptions
+) -> tuple[IntervalTable, ...]:
+    if not options.replicates:
+        return ()
+    bootstrap = BootstrapOptions(options.replicates, options.level, options.seed)
+    tables = [sample_intervals([fold.confusion for fold in folds], bootstrap)]
+    cluster = options.cluster
+    if cluster == "auto":
+        cluster = next((name for name in CLUSTERS if any(predictions.attributes.get(name, ()))), "")
+    if cluster:
+        units = _attribute(predictions, cluster)
+        # A sample without a value is a unit of its own.
+        keys = [
+            f"v{unit}" if unit is not None else f"s{sample}"
+            for unit, sample in zip(units, predictions.sample_ids, strict=True)
+        ]
+        _, place = np.unique(np.array(keys, dtype=object).astype(str), return_inverse=True)
+        fold_place = {fold.name: number for number, fold in enumerate(folds)}
+        fold_of = np.array([fold_place[name] for name in predictions.folds])
+        size = len(predictions.labels)
+        shape = (int(place.max()) + 1, len(folds), size, size + 1)
+        cells = np.where(predicted < 0, size, predicted)
+        flat = np.ravel_multi_index((place, fold_of, predictions.targets, cells), shape)
+        counts = np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
+        tables.append(cluster_intervals(cluster, counts, bootstrap))
+    return tuple(tables)
+
+
+def _mistakes(predictions: Predictions, predicted: NDArray[np.int64], most: int) -> tuple[Mistake, ...]:
+    """The most confident mistakes first; by sample_id among equals."""
+    wrong = np.flatnonzero((predicted >= 0) & (predicted != predictions.targets))
+    sure = softmax(predictions.logits[wrong])[np.arange(len(wrong)), predicted[wrong]] if len(wrong) else np.zeros(0)
+    confidence = np.zeros(len(wrong)) if predictions.hard else sure
+    order = sorted(range(len(wrong)), key=lambda row: (-confidence[row], predictions.sample_ids[wrong[row]]))[:most]
+    return tuple(
+        Mistake(
+            predictions.sample_ids[wrong[row]], int(predictions.targets[wrong[row]]), int(predicted[wrong[row]]),
+            None if predictions.hard else float(sure[row]),
+        )
+        for row in order
+    )  # fmt: skip
 
 
 def _score_dict(score: Score) -> dict[str, Any]:
@@ -170,13 +341,24 @@ def _score_dict(score: Score) -> dict[str, Any]:
         "num_samples": int(score.confusion.support("all").sum()),
         "num_scored": int(score.confusion.matrix.sum()),
         **{view: {name: _plain(value) for name, value in score.values[view].items()} for view in VIEWS},
+        "probability": {name: _plain(value) for name, value in score.probability.items()},
         "confusion": score.confusion.matrix.tolist(),
         "unscored": score.confusion.unscored.tolist(),
     }
 
 
+def _calibration_dict(bins: Calibration) -> dict[str, Any]:
+    return {
+        "edges": bins.edges.tolist(),
+        "count": bins.count.tolist(),
+        "confidence": [_plain(value) for value in bins.confidence.tolist()],
+        "accuracy": [_plain(value) for value in bins.accuracy.tolist()],
+    }
+
+
 def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    """null in JSON for what is undefined, or infinite, which JSON cannot say."""
+    return value if math.isfinite(value) else None
 
 
 def _natural(name: str) -> tuple[int, int, str]:
