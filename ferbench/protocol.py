@@ -87,7 +87,7 @@ def fold_numbers(manifest: Manifest) -> NDArray[np.int64]:
     return manifest.table.column("fold").fill_null(0).to_numpy().astype(np.int64)  # type: ignore[no-any-return]
 
 
-def tested_in(manifest: Manifest, *, split: str = "", fold: str = "") -> list[str | None]:
+def scored_in(manifest: Manifest, *, split: str = "", fold: str = "") -> list[str | None]:
     """Per row: the name of the fold it is scored in, or None for a row outside the test part.
 
     Folds, else a fixed split (`split`, by default `test`), else the whole manifest under the name `all`. Raises UsageError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ferbench.errors import ProtocolError
 from ferbench.jobs.evaluate.options import EvaluateOptions
 from ferbench.manifest import Manifest, Sample
-from ferbench.protocol import tested_in
+from ferbench.protocol import scored_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ def select_samples(manifest: Manifest, options: EvaluateOptions) -> Selected:
     Folds, else a fixed split, else the whole manifest under the fold name `all`. Raises UsageError for a fold or a split
     that the manifest does not have, ProtocolError when there is nothing to score.
     """
-    names = tested_in(manifest, split=options.split, fold=options.fold)
+    names = scored_in(manifest, split=options.split, fold=options.fold)
     tested = [(sample, name) for sample, name in zip(manifest.samples(), names, strict=True) if name is not None]
     tested = tested[: options.limit]
     labelled = [(sample, name) for sample, name in tested if sample.label is not None]
