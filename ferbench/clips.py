@@ -12,7 +12,7 @@ from PIL import Image
 from ferbench.errors import MediaError
 from ferbench.inputspec import RANGES, InputSpec
 from ferbench.manifest import Manifest, Sample
-from ferbench.media import FrameReader, ReadRequest, read_frames
+from ferbench.media import FrameBatch, FrameChooser, FrameReader, ReadRequest, read_frames
 from ferbench.sampling import Sampler
 
 _PIL = {"pil-bilinear": Image.Resampling.BILINEAR, "pil-bicubic": Image.Resampling.BICUBIC}
@@ -24,20 +24,30 @@ def load_clip(manifest: Manifest, sample: Sample, spec: InputSpec, reader: Frame
 
     Images and frame folders are read here; a video goes through the killable `reader`. Raises MediaError.
     """
+    batch = read_sample(manifest, sample, clip_sampler(manifest, sample, spec), reader)
+    check_length(len(batch.indices), spec)
+    return prepare_frames([batch.frames[index] for index in batch.indices], spec)
+
+
+def read_sample(manifest: Manifest, sample: Sample, choose: FrameChooser, reader: FrameReader) -> FrameBatch:
+    """The frames of one sample that `choose` asks for, as they are on the disk. Raises MediaError."""
     request = ReadRequest(
         path=str(manifest.path_of(sample)),
         media=sample.media,
-        choose=clip_sampler(manifest, sample, spec),
+        choose=choose,
         start_frame=sample.start_frame,
         end_frame=sample.end_frame,
     )
-    batch = reader.read(request) if sample.media == "video" else read_frames(request)
-    if spec.is_clip_model and len(batch.indices) != spec.clip_len:
+    return reader.read(request) if sample.media == "video" else read_frames(request)
+
+
+def check_length(num_frames: int, spec: InputSpec) -> None:
+    """MediaError `clip-length` when a clip model would get another number of frames than it takes."""
+    if spec.is_clip_model and num_frames != spec.clip_len:
         raise MediaError(
-            f"the model takes clips of {spec.clip_len} frames, and this sample gives {len(batch.indices)}",
+            f"the model takes clips of {spec.clip_len} frames, and this sample gives {num_frames}",
             reason="clip-length",
         )
-    return prepare_frames([batch.frames[index] for index in batch.indices], spec)
 
 
 def clip_sampler(manifest: Manifest, sample: Sample, spec: InputSpec) -> Sampler:
@@ -53,13 +63,32 @@ def clip_sampler(manifest: Manifest, sample: Sample, spec: InputSpec) -> Sampler
     return spec.make_sampler()
 
 
-def prepare_frames(frames: Sequence[NDArray[np.uint8]], spec: InputSpec) -> NDArray[np.float32]:
-    """RGB frames (H, W, 3) uint8 of any size to (T, C, height, width) float32: channels, resize, range, mean, std."""
-    pixels = np.stack([_resized(_channels(frame, spec), spec) for frame in frames])
-    mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
+def prepare_frames(
+    frames: Sequence[NDArray[np.uint8]], spec: InputSpec, *, size: tuple[int, int] | None = None
+) -> NDArray[np.float32]:
+    """RGB frames (H, W, 3) uint8 of any size to (T, C, height, width) float32: channels, resize, range, mean, std.
+
+    `size` is (height, width) where it is to be another than the spec's, for views that crop.
+    """
+    height, width = size or (spec.height, spec.width)
+    tables = pixel_tables(spec)
+    values = np.empty((len(frames), spec.num_channels, height, width), np.float32)
+    for frame, planes in zip(frames, values, strict=True):
+        resized = _resized(_channels(frame, spec), (width, height), spec.resize)
+        for channel, (plane, table) in enumerate(zip(planes, tables, strict=True)):
+            cv2.LUT(np.ascontiguousarray(resized[:, :, channel]), table, plane)
+    return values
+
+
+def pixel_tables(spec: InputSpec) -> NDArray[np.float32]:
+    """(C, 256): what each 8-bit value becomes in each channel.
+
+    Looking 256 values up gives the bits of computing every pixel, in a tenth of the time.
+    """
     divisor, offset = RANGES[spec.range]
-    values = (pixels.astype(np.float32) / np.float32(divisor) + np.float32(offset) - mean) / std
-    return np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32)
+    in_range = np.arange(256, dtype=np.float32) / np.float32(divisor) + np.float32(offset)
+    mean, std = (np.resize(np.array(values, np.float32), spec.num_channels) for values in (spec.mean, spec.std))
+    return np.ascontiguousarray((in_range - mean[:, None]) / std[:, None])
 
 
 def _channels(frame: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
@@ -68,12 +97,11 @@ def _channels(frame: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
     return np.ascontiguousarray(frame[:, :, ::-1]) if spec.channels == "bgr" else frame
 
 
-def _resized(frame: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """(height, width, C), C kept as an axis for grey too."""
-    size = (spec.width, spec.height)
+def _resized(frame: NDArray[np.uint8], size: tuple[int, int], resize: str) -> NDArray[np.uint8]:
+    """(height, width, C) at `size` (width, height), C kept as an axis for grey too."""
     if frame.shape[1::-1] != size:
-        if spec.resize in _PIL:
-            frame = np.asarray(Image.fromarray(frame).resize(size, _PIL[spec.resize]))
+        if resize in _PIL:
+            frame = np.asarray(Image.fromarray(frame).resize(size, _PIL[resize]))
         else:
-            frame = np.asarray(cv2.resize(frame, size, interpolation=_CV2[spec.resize]), np.uint8)
-    return frame.reshape(spec.height, spec.width, spec.num_channels)
+            frame = np.asarray(cv2.resize(frame, size, interpolation=_CV2[resize]), np.uint8)
+    return frame.reshape(size[1], size[0], -1)
