@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ferbench.cards.counts import PublishedCount
+from ferbench.cards.published import PublishedResult
 from ferbench.errors import DataError, UsageError
 from ferbench.labels import LabelSet
 from ferbench.manifest import Manifest
@@ -46,6 +47,8 @@ class Card:
     grammar: tuple[str, ...] = ()
     """The label files' lines, in words and examples; and the re-packs that are read too."""
     counts: tuple[PublishedCount, ...] = ()
+    published: tuple[PublishedResult, ...] = ()
+    """What papers report, in the order of the card; references, never results of ours."""
     protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Named protocols -> `rule`, `title` and the rule's arguments; the first is the default."""
     orders: Mapping[str, LabelSet] = field(default_factory=dict)
@@ -76,6 +79,7 @@ class Card:
             "label_base": self.label_base, "codes": dict(self.codes), "layout": self.layout, "grammar": list(self.grammar),
             "options": {name: list(values) for name, values in self.options.items()},
             "counts": [count.as_dict() for count in self.counts],
+            "published": [result.as_dict() for result in self.published],
             "protocols": {name: dict(rule) for name, rule in self.protocols.items()},
             "orders": {name: list(order.names) for name, order in self.orders.items()},
             "metrics": list(self.metrics), "input": dict(self.input), "licence": self.licence, "access": self.access,
@@ -131,6 +135,11 @@ def _card(name: str, folder: Path, values: dict[str, Any]) -> Card:
     for key, order in orders.items():
         if order.missing_from(labels) or labels.missing_from(order):
             raise ValueError(f"the order of {key!r} must hold the classes of the card")
+    protocols = values.pop("protocols", {})
+    published = tuple(
+        PublishedResult.of(entry, num_classes=len(labels), protocols=tuple(protocols) or ("official",))
+        for entry in values.pop("published", ())
+    )
     card = Card(
         name=name,
         folder=folder,
@@ -144,7 +153,8 @@ def _card(name: str, folder: Path, values: dict[str, Any]) -> Card:
         layout=values.pop("layout", "").strip("\n"),
         grammar=tuple(values.pop("grammar", ())),
         counts=counts,
-        protocols=values.pop("protocols", {}),
+        published=published,
+        protocols=protocols,
         orders=orders,
         metrics=tuple(values.pop("metrics", ())),
         input=values.pop("input", {}),

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ferbench.cards import Card
+from ferbench.metrics import METRICS
 from ferbench.rendering.terminal import summary_table
 
 MARKS = {"counted": "", "stated": "", "believed": " ?"}
@@ -57,6 +58,8 @@ def _parts(card: Card) -> Iterator[RenderableType]:
         yield summary_table("protocols (make-splits --protocol)", dict(_protocols(card)))
     if card.counts:
         yield _counts_table(card)
+    if card.published:
+        yield _published_table(card)
     if card.traps:
         yield _list("beware", card.traps)
     if card.notes:
@@ -86,6 +89,21 @@ def _counts_table(card: Card) -> RenderableType:
             per_class,
             Text(f"{count.strength}{f', {count.source}' if count.source else ''}"),
         )
+    return table
+
+
+def _published_table(card: Card) -> RenderableType:
+    metrics = list(dict.fromkeys(metric for result in card.published for metric in result.metrics))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="published results; percent, as printed", title_justify="left")
+    table.add_column("method", overflow="fold", ratio=2)
+    for metric in metrics:
+        table.add_column(METRICS[metric].title if metric in METRICS else metric, justify="right", no_wrap=True)
+    table.add_column("how, source", overflow="fold", ratio=3)
+    for result in card.published:
+        unranked = f"not comparable: {result.unranked}" if result.unranked else ""
+        told = [result.protocol_note, result.source, result.note, unranked]
+        figures = [result.metrics.get(metric, "–") for metric in metrics]
+        table.add_row(Text(result.label), *figures, Text(". ".join(part for part in told if part)))
     return table
 
 
