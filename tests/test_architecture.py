@@ -40,7 +40,8 @@ MAY_IMPORT_TORCH = {
     "ferbench/models/forward.py", "ferbench/models/mini_xception.py", "ferbench/models/keys.py",
     "ferbench/models/files.py", "ferbench/models/own_checkpoint.py", "ferbench/models/exporting.py",
     "ferbench/models/onnx.py", "ferbench/models/timm.py",
-    "ferbench/models/constant.py", "ferbench/detection/mtcnn.py", "ferbench/detection/boxes.py",
+    "ferbench/explaining/cams.py", "ferbench/explaining/features.py", "ferbench/explaining/layers.py",
+    "ferbench/explaining/maps.py", "ferbench/models/constant.py", "ferbench/detection/mtcnn.py", "ferbench/detection/boxes.py",
     "ferbench/detection/nms.py",
     "ferbench/detection/pyramid.py", "ferbench/detection/area.py", "ferbench/detection/facenet.py",
 }  # fmt: skip
