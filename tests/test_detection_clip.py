@@ -1,5 +1,6 @@
 """Searching near where faces were, and driving a clip with it."""
 
+import itertools
 from pathlib import Path
 
 import cv2
@@ -68,11 +69,14 @@ class Scripted:
             found.append([face for face in faces if any(abs(face.box[0] - box[0]) <= 20 for box in near)])
         return found
 
+    def detect_large(self, frames):
+        raise AssertionError("everyone is wanted here")
+
     def clip(self):
         return [np.full((1, 1, 3), number, np.uint8) for number in range(len(self.script))]
 
     def full(self):
-        return [number for kind, number in self.log if kind == "full"]
+        return sorted(number for kind, number in self.log if kind == "full")
 
 
 # Mtcnn.search
@@ -166,7 +170,7 @@ def test_the_selected_faces_of_a_clip_are_those_of_a_full_search(mtcnn, name):
     frames = sixteen_frames(name)
     sizes = [frame.shape[:2] for frame in frames]
     exact = select_faces(detect_clip(mtcnn, frames, exact=True), sizes, min_score=0.9)
-    quick = select_faces(detect_clip(mtcnn, frames, exact=False), sizes, min_score=0.9)
+    quick = select_faces(detect_clip(mtcnn, frames, exact=False, everyone=False), sizes, min_score=0.9)
     assert None not in exact
     assert min(intersection_over_union(a.box, b.box) for a, b in zip(exact, quick, strict=True)) >= 0.8
 
@@ -247,3 +251,62 @@ def test_each_face_continues_one_face_only():
     assert lost([left, right], [face_at(16), face_at(30)]) == []
     assert lost([left], [face_at(31)]) == [left]
     assert lost([left], [face_at(12, score=0.5)]) == [left]
+
+
+def test_faces_that_stay_are_looked_for_in_all_frames_between_two_keys_at_once(monkeypatch):
+    moves = Scripted([[face_at(10 + number), face_at(60 - number)] for number in range(18)])
+    calls = []
+    search = Scripted.search
+    monkeypatch.setattr(Scripted, "search", lambda self, f, p: calls.append(len(f)) or search(self, f, p))
+    assert detect_clip(moves, moves.clip(), exact=False) == moves.script
+    assert calls == [15]
+
+
+def test_the_boxes_between_two_keys_are_looked_for_on_the_line_between_theirs(monkeypatch):
+    moves = Scripted([[face_at(10)], [face_at(12)], [face_at(14)], [face_at(19)]])
+    priors = []
+    search = Scripted.search
+    monkeypatch.setattr(Scripted, "search", lambda self, f, p: priors.extend(p) or search(self, f, p))
+    detect_clip(moves, moves.clip(), exact=False)
+    assert [boxes[0].tolist() for boxes in priors] == [[13, 50, 33, 70], [16, 50, 36, 70]]
+
+
+def test_a_frame_in_which_the_face_left_the_line_is_looked_at_near_the_frame_before():
+    wave = Scripted([[face_at(x)] for x in (10, 25, 40, 55, 40, 25, 10)])
+    assert detect_clip(wave, wave.clip(), exact=False) == wave.script
+    assert wave.full() == [0, 6]
+
+
+def test_without_everyone_only_large_faces_are_asked_for_in_frames_that_are_searched_whole(monkeypatch):
+    still = Scripted([[face_at(10), face_at(100, side=5)]] * 3)
+    large = [[face_at(10)]]
+    monkeypatch.setattr(Scripted, "detect_large", lambda self, frames: large)
+    assert [len(faces) for faces in detect_clip(still, still.clip(), exact=False, everyone=False)] == [1, 1, 1]
+    assert still.full() == []
+
+
+def test_a_batch_of_searches_finds_what_each_finds_alone(mtcnn, many_faces):
+    frames = [*sixteen_frames("pyfeat__WolfgangLanger_Pexels.mp4")[:5], many_faces, many_faces[:, ::-1].copy()]
+    priors = [boxes([face for face in faces if face.score > 0.9]) for faces in mtcnn.detect(frames)]
+    priors[0] = priors[0] + np.float32(60)
+    priors[1] = np.concatenate([priors[1], [[0, 0, 90, 90], [560, 280, 640, 360]]]).astype(np.float32)  # at the edges
+    alone = [mtcnn.search([frame], [boxes])[0] for frame, boxes in zip(frames, priors, strict=True)]
+    together = mtcnn.search(frames, priors)
+    assert [len(faces) for faces in together] == [len(faces) for faces in alone]
+    assert sum(map(len, alone)) >= 12
+    for one, other in zip(itertools.chain(*alone), itertools.chain(*together), strict=True):
+        np.testing.assert_allclose(one.box, other.box, atol=0.01)  # float noise of the convolutions, in pixels
+        np.testing.assert_allclose(one.landmarks, other.landmarks, atol=0.01)
+
+
+def test_a_large_face_is_found_without_the_finest_levels_and_is_the_same(mtcnn):
+    frame = sixteen_frames("pyfeat__WolfgangLanger_Pexels.mp4")[3]
+    (everywhere,), (large,) = mtcnn.detect([frame]), mtcnn.detect_large([frame])
+    assert intersection_over_union(everywhere[0].box, large[0].box) >= 0.95
+
+
+def test_where_no_face_is_large_small_ones_are_looked_for_too(mtcnn, many_faces):
+    half = cv2.resize(many_faces, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+    (everywhere,), (large,) = mtcnn.detect([half]), mtcnn.detect_large([half])
+    assert max(face.size for face in everywhere) < 80
+    assert boxes(large).tolist() == boxes(everywhere).tolist()

@@ -241,7 +241,9 @@ def test_large_frames_go_one_at_a_time_and_many_patches_in_several_passes(monkey
     monkeypatch.setattr("ferbench.detection.cascade.PATCHES_PER_PASS", {24: 8, 48: 2})
     stacks = []
     whole = Mtcnn._detect_batch
-    monkeypatch.setattr(Mtcnn, "_detect_batch", lambda self, batch: stacks.append(len(batch)) or whole(self, batch))
+    monkeypatch.setattr(
+        Mtcnn, "_detect_batch", lambda self, batch, levels: stacks.append(len(batch)) or whole(self, batch, levels)
+    )
     assert_same_faces(mtcnn.detect([many_faces] * 2), expected * 2)
     assert stacks == [1, 1]
 

@@ -18,6 +18,7 @@ from ferbench.detection.boxes import (
     squared,
     suppress,
     suppress_inside,
+    suppress_windows,
     window_candidates,
 )
 from ferbench.detection.frames import batches_of_one_size, check_frames, faces_from_arrays
@@ -256,7 +257,7 @@ def test_windows_of_two_levels_do_not_suppress_each_other_where_levels_are_told_
     windows = candidates(np.concatenate([corner, corner + rng.integers(20, 300, (400, 1))], axis=1))
     windows.scores[:] = rng.uniform(size=400)
     level = rng.integers(0, 9, 400)
-    kept = suppress(windows, threshold=0.5, level=level)
+    kept = suppress_windows(windows, threshold=0.5, level=level)
     each = [suppress(windows[level == number], threshold=0.5) for number in range(9)]
     expected = {tuple(box) for part in each for box in part.boxes.tolist()}
     assert {tuple(box) for box in kept.boxes.tolist()} == expected

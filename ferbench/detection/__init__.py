@@ -52,8 +52,12 @@ class LocalDetector(Detector, Protocol):
         a moment before or after. Looks only at windows inside the square of twice the prior's longer side around it, and
         only at scales near its size: what that costs does not depend on the frame's size. Whatever it finds passed the
         same networks on the same pixels with the same thresholds as in `detect`, and comes in the same order; where
-        nothing is found near any prior, or there are none, `[]`. A frame's result does not depend on the other frames.
+        nothing is found near any prior, or there are none, `[]`. A frame's result does not depend on the other frames,
+        but for float rounding.
         """
+
+    def detect_large(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
+        """As `detect`, where faces below half the size of the frame's largest confident one may be left out."""
 
 
 def _mtcnn(options: DetectorOptions, device: str) -> Detector:

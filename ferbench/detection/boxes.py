@@ -115,25 +115,44 @@ def is_usable(bounds: NDArray[np.int64]) -> NDArray[np.bool_]:
     return (bounds[:, 2] > bounds[:, 0]) & (bounds[:, 3] > bounds[:, 1])
 
 
-def suppress(candidates: Candidates, *, threshold: float, level: NDArray[np.int64] | None = None) -> Candidates:
-    """Greedy non-maximum suppression by IoU within each frame, and within each `level` (N,) if that is given.
+def suppress(candidates: Candidates, *, threshold: float) -> Candidates:
+    """Greedy non-maximum suppression by IoU within each frame.
 
     The best candidate stays and removes those with an IoU above `threshold` with it, then the next best of the rest, ...
     Comes back sorted by frame, then by decreasing score; of equal scores the earlier candidate counts as better. Frames
     are handled one by one: adding an offset per frame instead, so that one call does all, costs float32 digits and makes
-    boxes depend on the frame's position in the batch. Levels are told apart by just that: P-Net's windows have whole
-    numbers for coordinates, which float32 holds up to 2**24.
+    boxes depend on the frame's position in the batch.
     """
     if len(candidates) < 2:
         return candidates
     boxes, scores = torch.from_numpy(candidates.boxes), torch.from_numpy(candidates.scores)
-    if level is not None:
-        boxes = boxes + torch.from_numpy(level)[:, None] * (boxes.abs().max() + 1).ceil()
     kept = [
         members[nms(boxes[members], scores[members], threshold).numpy()]
         for members in _members_per_frame(candidates.frame)
     ]
     return candidates[np.concatenate(kept)]
+
+
+def suppress_windows(windows: Candidates, *, threshold: float, level: NDArray[np.int64] | None = None) -> Candidates:
+    """As `suppress`, of P-Net's windows, and within each `level` (N,) if that is given; all frames in one call.
+
+    Windows have whole numbers for coordinates, which float32 holds up to 2**24: frames and levels are told apart by moving
+    their windows to places of their own. Where there are too many for that, frames are handled one by one.
+    """
+    if len(windows) < 2:
+        return windows
+    boxes, scores = torch.from_numpy(windows.boxes), torch.from_numpy(windows.scores)
+    place = windows.frame if level is None else windows.frame * (int(level.max()) + 1) + level
+    step = float(boxes.abs().max() + 1)
+    parts = [np.arange(len(windows))]
+    if (int(place.max()) + 1) * step > 2**24:
+        parts, place = _members_per_frame(windows.frame), np.zeros_like(place) if level is None else level
+    kept = []
+    for members in parts:
+        moved = boxes[members] + torch.from_numpy(place[members].astype(np.float32) * np.float32(step))[:, None]
+        kept.append(members[nms(moved, scores[members], threshold).numpy()])
+    chosen = np.concatenate(kept)
+    return windows[chosen[np.argsort(windows.frame[chosen], kind="stable")]]
 
 
 def suppress_inside(candidates: Candidates, *, threshold: float) -> Candidates:

@@ -26,8 +26,10 @@ from ferbench.detection.boxes import (
     squared,
     suppress,
     suppress_inside,
+    suppress_windows,
     window_candidates,
 )
+from ferbench.detection.near import Look, windows_near
 from ferbench.detection.pyramid import STRIDE, Level
 
 if TYPE_CHECKING:
@@ -75,8 +77,12 @@ class Cascade:
             passed.frame, passed.row + first, passed.column + left,
             scores=passed.scores, offsets=passed.offsets, scale=scale,
         )  # fmt: skip
-        kept = suppress(suppress(windows, threshold=NMS_PER_SCALE, level=number), threshold=NMS_PER_FRAME)
-        return squared(corrected(kept, last_pixel=0))
+        return _thinned(windows, number)
+
+    def run_near(self, pixels: Summed, groups: Sequence[Sequence[Look]]) -> Candidates:
+        """The faces near each entry of `groups`, whose pixels are a frame of `pixels` each; see near.py."""
+        windows = windows_near(self.pnet, pixels, groups, self.thresholds[0])
+        return self.landmarked(pixels, self.refined(pixels, _thinned(windows.candidates, windows.level)))
 
     def refined(self, pixels: Summed, candidates: Candidates) -> Candidates:
         """Stage 2: R-Net looks at each candidate at 24x24."""
@@ -103,6 +109,12 @@ class Cascade:
         judged = replace(candidates, offsets=offsets, scores=scores, landmarks=landmarks)
         passed = corrected(judged[scores > self.thresholds[2]], last_pixel=1)
         return suppress_inside(passed, threshold=NMS_PER_FRAME)
+
+
+def _thinned(windows: Candidates, level: NDArray[np.int64]) -> Candidates:
+    """What is left of P-Net's windows on `level` (N,): the best of neighbours, moved and made square."""
+    kept = suppress_windows(windows, threshold=NMS_PER_SCALE, level=level)
+    return squared(corrected(suppress_windows(kept, threshold=NMS_PER_FRAME), last_pixel=0))
 
 
 def strip_starts(level: Level, frames: int) -> Iterator[int]:

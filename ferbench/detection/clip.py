@@ -5,13 +5,18 @@
              key                 cut       lost    <---back---key      4: a cut before it; 6: a face was lost;
                                                                        a face new in 15 is followed back: 14, 13, ...
 
-Where nobody moves away, the faces are those of `Detector.detect`; benchmarks/detection_speed.py counts how often.
+Where the same faces are in two neighbouring key frames and there is no cut between them, the frames between are looked at
+in one go, near the straight line from one to the other; a frame in which that does not find them is looked at again, near
+the faces of the frame before.
+
+Where nobody moves away, the faces are those of `Detector.detect`; benchmarks/tracking_agreement.py counts how often.
 Knows nothing of networks: any `LocalDetector` can be driven.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from math import hypot
 
 import cv2
@@ -36,33 +41,65 @@ BYSTANDER = 0.5
 """A face below this part of the largest one's size does not cause a full search when it is lost."""
 
 
-def detect_clip(detector: Detector, frames: Sequence[NDArray[np.uint8]], *, exact: bool) -> list[list[Face]]:
+def detect_clip(
+    detector: Detector, frames: Sequence[NDArray[np.uint8]], *, exact: bool, everyone: bool = True
+) -> list[list[Face]]:
     """The faces of each frame of a clip, as `Detector.detect` gives them; `frames` in temporal order.
 
     `exact` looks everywhere in every frame, and so does a detector that cannot `search`. Otherwise frames between key
     frames hold the faces near those of the frame before only. A frame in which one of them is lost that is no bystander, or
     which differs from the frame before as a cut does, is searched everywhere; while nobody is to be seen, so is every
-    fourth. What is found anew in such a frame is looked for in the frames before it, too.
+    fourth. What is found anew in such a frame is looked for in the frames before it, too. Without `everyone`, faces below
+    half the size of a frame's largest may be left out.
     """
     if exact or not isinstance(detector, LocalDetector):
         return detector.detect(frames)
-    keys = {*range(0, len(frames), KEY_INTERVAL), len(frames) - 1}
+    whole = detector.detect if everyone else detector.detect_large
+    keys = sorted({*range(0, len(frames), KEY_INTERVAL), len(frames) - 1}) if frames else []
+    in_key = {key: faces for key in keys for faces in whole([frames[key]])}
     cuts = cuts_before(frames)
+    foreseen = _foreseen(detector, frames, in_key, cuts, everyone=everyone)
     found: list[list[Face]] = []
     last_full = 0
     for position, frame in enumerate(frames):
         before = followed(found[-1]) if found and not cuts[position] else []
-        if position not in keys and not cuts[position]:
-            near = detector.search([frame], [boxes_of(before)])[0] if before else []
+        if position not in in_key and not cuts[position]:
+            near = foreseen.get(position, [])
+            if not near or lost(prominent(before), near):
+                near = detector.search([frame], [boxes_of(before)])[0] if before else []
             stays_empty = not before and position - last_full < EMPTY_INTERVAL
             if stays_empty or (near and not lost(prominent(before), near)):
                 found.append(near)
                 continue
-        found.append(detector.detect([frame])[0])
+        found.append(in_key[position] if position in in_key else whole([frame])[0])
         last_full = position
         if not cuts[position]:
             _follow_back(detector, frames, found, cuts)
     return found
+
+
+def _foreseen(
+    detector: LocalDetector,
+    frames: Sequence[NDArray[np.uint8]],
+    in_key: Mapping[int, list[Face]],
+    cuts: Sequence[bool],
+    *,
+    everyone: bool,
+) -> dict[int, list[Face]]:
+    """The faces of the frames between key frames that have the same faces, looked for on the straight line between them."""
+    places, priors = [], []
+    for first, last in itertools.pairwise(in_key):
+        begin, end = (followed(in_key[key]) for key in (first, last))
+        if not everyone:
+            begin, end = prominent(begin), prominent(end)
+        pairs = continued(begin, end)
+        if any(cuts[first + 1 : last + 1]) or not len(begin) == len(end) == len(pairs) > 0:
+            continue
+        start, stop = boxes_of([begin[i] for i, _ in pairs]), boxes_of([end[j] for _, j in pairs])
+        for position in range(first + 1, last):
+            places.append(position)
+            priors.append(start + (stop - start) * np.float32((position - first) / (last - first)))
+    return dict(zip(places, detector.search([frames[place] for place in places], priors), strict=True))
 
 
 def _follow_back(
@@ -113,16 +150,22 @@ def distance(face: Face, other: Face) -> float:
 
 
 def lost(before: Sequence[Face], now: Sequence[Face]) -> list[Face]:
-    """Those of `before` that no confident face of `now` continues: nearest pairs first, each face once, within one size."""
-    pairs = sorted(
-        (distance(face, other), i, j) for i, other in enumerate(before) for j, face in enumerate(followed(now))
-    )
+    """Those of `before` that no confident face of `now` continues."""
+    kept = {i for i, _ in continued(before, followed(now))}
+    return [face for i, face in enumerate(before) if i not in kept]
+
+
+def continued(before: Sequence[Face], now: Sequence[Face]) -> list[tuple[int, int]]:
+    """(position in `before`, in `now`) of the same faces: nearest pairs first, each face once, within one size."""
+    near = sorted((distance(face, other), i, j) for i, other in enumerate(before) for j, face in enumerate(now))
     waiting, taken = set(range(len(before))), set()
-    for apart, i, j in pairs:
+    pairs = []
+    for apart, i, j in near:
         if apart <= 1 and i in waiting and j not in taken:
             waiting.remove(i)
             taken.add(j)
-    return [before[i] for i in sorted(waiting)]
+            pairs.append((i, j))
+    return sorted(pairs)
 
 
 def cuts_before(frames: Sequence[NDArray[np.uint8]]) -> list[bool]:

@@ -13,7 +13,8 @@ sizes, with or without faces; and how long it takes. The networks are arranged f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import inf, log
 from typing import NamedTuple
 
@@ -27,13 +28,19 @@ from ferbench.detection.area import CHANNELS, summed
 from ferbench.detection.boxes import Candidates, concatenate, suppress_inside
 from ferbench.detection.cascade import NMS_PER_FRAME, Cascade
 from ferbench.detection.frames import batches_of_one_size, check_frames, check_priors, faces_from_arrays
+from ferbench.detection.near import looks_near
 from ferbench.detection.options import DetectorOptions
-from ferbench.detection.pyramid import Level, levels_near, pyramid, surroundings
+from ferbench.detection.pyramid import WINDOW, Level, levels_near, pyramid, surroundings
 from ferbench.detection.weights import weight_path, weights_sha256
 from ferbench.faces import Face
 
 MAX_BATCH_PIXELS = 2**22
 """Most frame pixels in one batch (two frames of 1080p, or one of any size): 16 bytes of integral image for each."""
+
+FINEST_LEVELS = 2
+"""Levels of the pyramid, three quarters of its pixels, that `detect_large` does without where it finds a large face."""
+SURE = 0.9
+"""Score of such a face."""
 
 Weights = dict[str, Tensor]
 
@@ -63,35 +70,57 @@ class Mtcnn:
         found: list[list[Face]] = [[] for _ in frames]
         sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
         for batch in batches_of_one_size(sizes, max_frames=most, max_pixels=MAX_BATCH_PIXELS):
-            for position, faces in zip(batch, self._detect_batch([frames[p] for p in batch]), strict=True):
+            levels = self._pyramid(frames[batch[0]])
+            for position, faces in zip(batch, self._detect_batch([frames[p] for p in batch], levels), strict=True):
                 found[position] = faces
         return found
+
+    def detect_large(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
+        """As `ferbench.detection.LocalDetector.detect_large` says: the finest levels only where the others do not do."""
+        check_frames(frames)
+        return [self._detect_large(frame) for frame in frames]
+
+    def _detect_large(self, frame: NDArray[np.uint8]) -> list[Face]:
+        levels = self._pyramid(frame)
+        coarse = levels[FINEST_LEVELS:]
+        if coarse:
+            (faces,) = self._detect_batch([frame], coarse)
+            # A face half as large would still fill the window of the finest level looked at.
+            if any(face.score >= SURE and face.size >= 2 * WINDOW / coarse[0].scale for face in faces):
+                return faces
+        return self._detect_batch([frame], levels)[0]
 
     def search(self, frames: Sequence[NDArray[np.uint8]], priors: Sequence[NDArray[np.float32]]) -> list[list[Face]]:
         """The faces near given boxes only, as `ferbench.detection.LocalDetector.search` says."""
         check_frames(frames)
         check_priors(priors, frames=len(frames))
-        return [self._search_frame(frame, boxes) for frame, boxes in zip(frames, priors, strict=True)]
+        near = [
+            _Prior(frame, at, levels_near(self._pyramid(frame), box)) for at, frame, box in _by_turn(frames, priors)
+        ]
+        parts: list[list[Candidates]] = [[] for _ in frames]
+        for batch in _batches([prior for prior in near if prior.levels]):
+            for prior, found in zip(batch, self._search_batch(batch), strict=True):
+                parts[prior.at].append(found)
+        return [
+            _faces(suppress_inside(concatenate(found), threshold=NMS_PER_FRAME), frames=1)[0] if found else []
+            for found in parts
+        ]
 
     @torch.inference_mode()
-    def _detect_batch(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
+    def _detect_batch(self, frames: Sequence[NDArray[np.uint8]], levels: Sequence[Level]) -> list[list[Face]]:
         """The cascade over frames of one size."""
-        levels = self._pyramid(frames[0])
         if not levels:
             return [[] for _ in frames]
         return _faces(self._cascade.run(summed(frames, device=self.device), levels), frames=len(frames))
 
     @torch.inference_mode()
-    def _search_frame(self, frame: NDArray[np.uint8], boxes: NDArray[np.float32]) -> list[Face]:
-        levels = self._pyramid(frame)
-        found = []
-        for box in boxes:
-            near = levels_near(levels, box)
-            if near:
-                top, left, bottom, right = surroundings(near)
-                pixels = summed([frame[top:bottom, left:right]], device=self.device, top=top, left=left)
-                found.append(self._cascade.run(pixels, near))
-        return _faces(suppress_inside(concatenate(found), threshold=NMS_PER_FRAME), frames=1)[0] if found else []
+    def _search_batch(self, batch: Sequence[_Prior]) -> list[Candidates]:
+        """The cascade near priors of frames of one size; for each what was found, as of frame 0."""
+        groups = looks_near([prior.levels for prior in batch])
+        top, left, bottom, right = surroundings([look.grown for group in groups for look in group])
+        cut = [prior.frame[top:bottom, left:right] for prior in batch]
+        found = self._cascade.run_near(summed(cut, device=self.device, top=top, left=left), groups)
+        return [replace(found[rows], frame=found.frame[rows] * 0) for rows in _rows_of(found.frame, len(batch))]
 
     def _pyramid(self, frame: NDArray[np.uint8]) -> list[Level]:
         height, width = frame.shape[:2]
@@ -99,8 +128,50 @@ class Mtcnn:
 
 
 def _faces(found: Candidates, *, frames: int) -> list[list[Face]]:
-    rows = [found.frame == index for index in range(frames)]
-    return [faces_from_arrays(found.boxes[row], found.scores[row], found.landmarks[row]) for row in rows]
+    return [
+        faces_from_arrays(found.boxes[rows], found.scores[rows], found.landmarks[rows])
+        for rows in _rows_of(found.frame, frames)
+    ]
+
+
+def _rows_of(frame: NDArray[np.int64], frames: int) -> list[NDArray[np.bool_]]:
+    return [frame == index for index in range(frames)]
+
+
+class _Prior(NamedTuple):
+    """Where one face is expected."""
+
+    frame: NDArray[np.uint8]
+    at: int
+    """Position of the frame among those that were given."""
+    levels: list[Level]
+    """Where it would show, with the cells around it."""
+
+
+def _by_turn(
+    frames: Sequence[NDArray[np.uint8]], priors: Sequence[NDArray[np.float32]]
+) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.float32]]]:
+    """(position, frame, box): the first box of every frame, then the second: one person's boxes lie near each other."""
+    for turn in range(max((len(boxes) for boxes in priors), default=0)):
+        for at, (frame, boxes) in enumerate(zip(frames, priors, strict=True)):
+            if turn < len(boxes):
+                yield at, frame, boxes[turn]
+
+
+def _batches(priors: Sequence[_Prior]) -> Iterator[list[_Prior]]:
+    """Neighbours of one frame size, as many as share a rectangle that keeps the batch's pixels bounded."""
+    batch: list[_Prior] = []
+    around: list[Level] = []
+    for prior in priors:
+        top, left, bottom, right = surroundings([*around, *prior.levels])
+        pixels = (bottom - top) * (right - left) * (len(batch) + 1)
+        if batch and (pixels > MAX_BATCH_PIXELS or prior.frame.shape != batch[0].frame.shape):
+            yield batch
+            batch, around = [], []
+        batch.append(prior)
+        around += prior.levels
+    if batch:
+        yield batch
 
 
 class _Layer(NamedTuple):

@@ -105,6 +105,10 @@ class AlignOptions:
         """The crop's part."""
         return CropOptions(template=self.template, size=self.size, margin=self.margin, interpolation=self.interpolation)
 
+    def looks_for_everyone(self) -> bool:
+        """Whether small faces beside a large one matter: not where the largest, or the main track, is selected."""
+        return self.faces == ALL or self.select not in ("largest", "track")
+
     def recipe(self, weights_sha256: str) -> Recipe:
         """The resolved recipe of faces made with these options and these detector weights."""
         detector = self.detector_options(batch_frames=1)

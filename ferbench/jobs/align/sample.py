@@ -201,7 +201,9 @@ class AlignWorker:
         assert self._detector is not None
         order = sorted(batch.frames)
         frames = [batch.frames[index] for index in order]
-        return dict(zip(order, detect_clip(self._detector, frames, exact=self._job.options.exact), strict=True))
+        options = self._job.options
+        found = detect_clip(self._detector, frames, exact=options.exact, everyone=options.looks_for_everyone())
+        return dict(zip(order, found, strict=True))
 
     def _notes(self, batch: FrameBatch, faces: dict[int, AlignedFace]) -> list[str]:
         notes = []
