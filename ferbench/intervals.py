@@ -6,14 +6,17 @@ drawing the cells from one multinomial with the cells' own frequencies: the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ferbench.metrics import METRICS, VIEWS, Confusion
+from ferbench.metrics import METRICS, VIEWS, Confusion, Counts
+from ferbench.resampling import block_rows, cluster_units, draw, sample_units
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,10 @@ class Interval:
 
     low: float
     high: float
+
+    def as_dict(self) -> dict[str, float] | None:
+        """Plain values for JSON; None where undefined."""
+        return None if np.isnan(self.low) else {"low": self.low, "high": self.high}
 
 
 Intervals = Mapping[str, Mapping[str, Interval]]
@@ -52,13 +59,8 @@ class IntervalTable:
             "replicates": self.replicates,
             "seed": self.seed,
             "method": self.method,
-            **{
-                name: {
-                    view: {metric: _interval_dict(interval) for metric, interval in row.items()}
-                    for view, row in table.items()
-                }
-                for name, table in (("pooled", self.pooled), ("mean_of_folds", self.mean_of_folds))
-            },
+            "pooled": _plain(self.pooled),
+            "mean_of_folds": _plain(self.mean_of_folds),
         }
 
 
@@ -77,74 +79,161 @@ class BootstrapOptions:
             raise ValueError(f"level must be between 0 and 1, got {self.level}")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcomes:
+    """What came of N samples: all that intervals over clusters need."""
+
+    targets: NDArray[np.integer]
+    """(N,) 0..K-1."""
+    predicted: NDArray[np.integer]
+    """(N,) -1..K-1; -1 is a sample without a prediction."""
+    num_classes: int
+    folds: NDArray[np.integer]
+    """(N,) 0..F-1."""
+    num_folds: int
+
+    @property
+    def columns(self) -> NDArray[np.int64]:
+        """(N,) the place of each sample in (F, K, K + 1) counts, laid out flat; the last column is `no prediction`."""
+        cell = np.where(np.asarray(self.predicted) < 0, self.num_classes, self.predicted)
+        row = np.asarray(self.folds, np.int64) * self.num_classes + self.targets
+        return row * (self.num_classes + 1) + cell
+
+    @property
+    def num_columns(self) -> int:
+        """F K (K + 1)."""
+        return self.num_folds * self.num_classes * (self.num_classes + 1)
+
+
 def sample_intervals(folds: Sequence[Confusion], options: BootstrapOptions) -> IntervalTable:
-    """Intervals over samples: the samples of each fold are drawn with replacement, as many as it has."""
+    """Intervals over samples: of each fold, as many samples as it has are drawn with replacement."""
+    units = [sample_units(_cells(fold).ravel()) for fold in folds]
+    size = folds[0].unscored.shape[-1]
     rng = np.random.default_rng(options.seed)
-    drawn = []
-    for fold in folds:
-        cells = _cells(fold)
-        total = int(cells.sum())
-        draws = rng.multinomial(total, cells.ravel() / max(total, 1), size=options.replicates)
-        drawn.append(_confusion(draws.reshape(options.replicates, *cells.shape)))
-    num_units = sum(int(_cells(fold).sum()) for fold in folds)
-    return _table("sample", num_units, drawn, options, "samples of each fold drawn with replacement")
+
+    def draw_cells(rows: int) -> Counts:
+        return np.stack([draw(part, rows, rng).reshape(rows, size, size + 1) for part in units], axis=1)
+
+    values = _replicate_values(draw_cells, block_rows(units, options.replicates), options.replicates)
+    what = "the samples" if len(folds) == 1 else "the samples of each fold"
+    return _table("sample", sum(part.num_units for part in units), what, values, options)
 
 
 def cluster_intervals(
-    unit: str,
-    contributions: NDArray[np.int64],
-    options: BootstrapOptions,
+    unit: str, clusters: NDArray[np.integer], outcomes: Outcomes, options: BootstrapOptions
 ) -> IntervalTable:
-    """Intervals over clusters; `contributions` (U, F, K, K + 1) are each cluster's counts, the last column unscored."""
+    """Intervals over clusters: as many clusters as there are are drawn with replacement, each with all its samples.
+
+    `clusters` (N,) is the cluster of each sample, from 0. Folds keep the clusters that are theirs, so a replicate may have
+    more or fewer of a fold's. Where every fold is one cluster (leave one subject out), the mean of folds is over the folds
+    that were drawn, each as often as it was.
+    """
+    units = cluster_units(clusters, outcomes.columns, num_columns=outcomes.num_columns)
+    shape = (outcomes.num_folds, outcomes.num_classes, outcomes.num_classes + 1)
     rng = np.random.default_rng(options.seed)
-    count, num_folds, size, width = contributions.shape
-    flat = contributions.reshape(count, -1).astype(np.float64)
-    draws = np.concatenate([
-        rng.multinomial(count, np.full(count, 1 / count), size=rows) @ flat for rows in _chunks(options.replicates, count)
-    ])  # fmt: skip
-    cells = np.rint(draws).astype(np.int64).reshape(options.replicates, num_folds, size, width)
-    drawn = [_confusion(cells[:, fold]) for fold in range(num_folds)]
-    return _table(unit, count, drawn, options, f"{unit}s drawn with replacement")
+    per_fold = None
+    if outcomes.num_folds == units.num_units and _is_one_to_one(clusters, outcomes.folds):
+        per_fold = units.totals().reshape(outcomes.num_folds, -1).sum(axis=1)
+
+    def draw_cells(rows: int) -> Counts:
+        return draw(units, rows, rng).reshape(rows, *shape)
+
+    values = _replicate_values(
+        draw_cells, block_rows([units], options.replicates), options.replicates, per_fold=per_fold
+    )
+    return _table(unit, units.num_units, f"the clusters of equal {unit}", values, options)
 
 
-def _chunks(replicates: int, units: int) -> Iterator[int]:
-    most = max(1, 4_000_000 // max(units, 1))
-    for start in range(0, replicates, most):
-        yield min(most, replicates - start)
+def _is_one_to_one(clusters: NDArray[np.integer], folds: NDArray[np.integer]) -> bool:
+    return len(np.unique(np.stack([clusters, folds]), axis=1).T) == len(np.unique(folds))
 
 
-def _cells(confusion: Confusion) -> NDArray[np.int64]:
-    return np.concatenate([confusion.matrix, confusion.unscored[..., None]], axis=-1)
+# --- values of the metrics over replicates -------------------------------------------------------------------------------
 
 
-def _confusion(cells: NDArray[np.int64]) -> Confusion:
-    return Confusion(cells[..., :-1], cells[..., -1])
+@dataclass(frozen=True, slots=True, eq=False)
+class _Values:
+    """`pooled[view][metric]` and `mean_of_folds[view][metric]`, each (replicates,)."""
+
+    pooled: Mapping[str, Mapping[str, Floats]]
+    mean_of_folds: Mapping[str, Mapping[str, Floats]]
 
 
-def _table(
-    unit: str, num_units: int, drawn: Sequence[Confusion], options: BootstrapOptions, what: str
-) -> IntervalTable:
-    pooled = drawn[0]
-    for fold in drawn[1:]:
-        pooled = pooled + fold
-    of_pooled: dict[str, dict[str, Interval]] = {}
-    of_mean: dict[str, dict[str, Interval]] = {}
+def _replicate_values(
+    draw_cells: Callable[[int], Counts], rows: int, replicates: int, *, per_fold: Counts | None = None
+) -> _Values:
+    """Every headline metric of every replicate. `draw_cells(r)` gives (r, F, K, K + 1) counts; `per_fold` (F,) is the
+    samples of each fold, where folds count as often as they were drawn."""
+    blocks = []
+    for start in range(0, replicates, rows):
+        cells = draw_cells(min(rows, replicates - start))
+        weights = None if per_fold is None else cells.sum(axis=(-1, -2)) / per_fold
+        blocks.append(_block_values(cells, weights))
+    joined = [
+        {
+            view: {name: np.concatenate([block[part][view][name] for block in blocks]) for name in METRICS}
+            for view in VIEWS
+        }
+        for part in (0, 1)
+    ]
+    return _Values(joined[0], joined[1])
+
+
+def _block_values(cells: Counts, weights: Floats | None) -> tuple[dict[str, dict[str, Floats]], ...]:
+    folds = _confusion(cells)
+    pooled = folds if cells.shape[1] == 1 else _confusion(cells.sum(axis=1, keepdims=True))
+    of_pooled: dict[str, dict[str, Floats]] = {}
+    of_mean: dict[str, dict[str, Floats]] = {}
     for view in VIEWS:
-        of_pooled[view], of_mean[view] = {}, {}
-        for name, row in METRICS.items():
-            of_pooled[view][name] = _percentile(row.function(pooled, view), options.level)
-            values = np.stack([row.function(fold, view) for fold in drawn])
-            seen = ~np.isnan(values)
-            sums = np.where(seen, values, 0).sum(axis=0)
-            means = np.divide(sums, seen.sum(axis=0), out=np.full(sums.shape, np.nan), where=seen.any(axis=0))
-            of_mean[view][name] = _percentile(means, options.level)
+        if view != VIEWS[0] and not folds.unscored.any():
+            of_pooled[view], of_mean[view] = of_pooled[VIEWS[0]], of_mean[VIEWS[0]]
+            continue
+        functions = {row.function for row in METRICS.values()}  # a function with two names is computed once
+        values = {function: function(pooled, view)[:, 0] for function in functions}
+        means = values
+        if cells.shape[1] > 1:
+            means = {function: _mean_defined(function(folds, view), weights) for function in functions}
+        of_pooled[view] = {name: values[row.function] for name, row in METRICS.items()}
+        of_mean[view] = {name: means[row.function] for name, row in METRICS.items()}
+    return of_pooled, of_mean
+
+
+def _mean_defined(values: Floats, weights: Floats | None) -> Floats:
+    """(R,) the mean of (R, F) over the folds where it is defined; NaN where it is nowhere."""
+    defined = ~np.isnan(values)
+    weight = defined if weights is None else defined * weights
+    total = weight.sum(axis=1)
+    sums = (np.where(defined, values, 0.0) * weight).sum(axis=1)
+    result = np.full(len(values), np.nan)
+    np.divide(sums, total, out=result, where=total > 0)
+    return result
+
+
+# --- ends ----------------------------------------------------------------------------------------------------------------
+
+
+def _table(unit: str, num_units: int, what: str, values: _Values, options: BootstrapOptions) -> IntervalTable:
     return IntervalTable(
         unit, num_units, options.level, options.replicates, options.seed,
-        f"bootstrap: {what}, percentile ends", of_pooled, of_mean,
+        f"bootstrap: {what} drawn with replacement; percentiles of the replicates",
+        _ends(values.pooled, options.level), _ends(values.mean_of_folds, options.level),
     )  # fmt: skip
 
 
-def _percentile(values: NDArray[np.float64], level: float) -> Interval:
+def _ends(values: Mapping[str, Mapping[str, Floats]], level: float) -> Intervals:
+    known: dict[int, Interval] = {}  # the same replicates under two names have the same ends
+    result: dict[str, dict[str, Interval]] = {}
+    for view, row in values.items():
+        result[view] = {}
+        for name, replicates in row.items():
+            if id(replicates) not in known:
+                known[id(replicates)] = percentile_interval(replicates, level)
+            result[view][name] = known[id(replicates)]
+    return result
+
+
+def percentile_interval(values: Floats, level: float) -> Interval:
+    """The central `level` of the replicates where the metric is defined; NaN where it is in none."""
     defined = values[~np.isnan(values)]
     if not len(defined):
         return Interval(float("nan"), float("nan"))
@@ -152,5 +241,13 @@ def _percentile(values: NDArray[np.float64], level: float) -> Interval:
     return Interval(float(low), float(high))
 
 
-def _interval_dict(interval: Interval) -> dict[str, float] | None:
-    return None if np.isnan(interval.low) else {"low": interval.low, "high": interval.high}
+def _cells(confusion: Confusion) -> Counts:
+    return np.concatenate([confusion.matrix, confusion.unscored[..., None]], axis=-1)
+
+
+def _confusion(cells: Counts) -> Confusion:
+    return Confusion(cells[..., :-1], cells[..., -1])
+
+
+def _plain(table: Intervals) -> dict[str, dict[str, dict[str, float] | None]]:
+    return {view: {name: interval.as_dict() for name, interval in row.items()} for view, row in table.items()}

@@ -15,13 +15,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ferbench.errors import DataError, PredictionsError
+from ferbench.errors import DataError, PredictionsError, UsageError
 from ferbench.labels import LabelSet
 from ferbench.tables import read_table, write_table
 
 KIND = "predictions"
 COLUMNS = ("sample_id", "fold", "target", "target_name", "predicted", "predicted_name", "logits", "error")
 """Of a predictions file; every other column of text or integers is an attribute."""
+
+CLUSTERS = ("subject", "source_id", "group", "video")
+"""Attributes whose samples are not independent, in the order in which they are looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +90,38 @@ class Predictions:
         predicted = np.full(len(self), -1, dtype=np.int64)
         predicted[scored] = np.argmax(self.logits[scored], axis=1)
         return predicted
+
+
+def attribute_of(predictions: Predictions, name: str) -> tuple[str | None, ...]:
+    """(N,) the values of an attribute, or of `fold`. Raises UsageError that lists what there is."""
+    if name == "fold":
+        return predictions.folds
+    if name not in predictions.attributes:
+        known = ", ".join(["fold", *predictions.attributes])
+        raise UsageError(f"the predictions have no column {name!r} to group by; they have: {known}")
+    return predictions.attributes[name]
+
+
+def find_cluster(predictions: Predictions, name: str = "auto") -> str:
+    """The attribute that ties samples together; empty when there is none, or `name` is `none`.
+
+    `auto` is the first of `CLUSTERS` that some sample has a value of. Any other name must be an attribute (UsageError).
+    """
+    if name == "auto":
+        return next((cluster for cluster in CLUSTERS if any(predictions.attributes.get(cluster, ()))), "")
+    if name in ("", "none"):
+        return ""
+    attribute_of(predictions, name)
+    return name
+
+
+def clusters_of(predictions: Predictions, name: str) -> NDArray[np.int64]:
+    """(N,) a number from 0 for each value of an attribute; a sample without a value is a cluster of its own."""
+    values = pa.array(attribute_of(predictions, name), pa.string()).dictionary_encode()
+    number: NDArray[np.int64] = values.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    alone = np.flatnonzero(number < 0)
+    number[alone] = len(values.dictionary) + np.arange(len(alone))
+    return number
 
 
 def one_hot_logits(predicted: NDArray[np.int64], *, num_classes: int) -> NDArray[np.float32]:

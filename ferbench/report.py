@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferbench.errors import PredictionsError, UsageError
+from ferbench.errors import PredictionsError
 from ferbench.findings import Finding
-from ferbench.intervals import BootstrapOptions, IntervalTable, cluster_intervals, sample_intervals
+from ferbench.intervals import BootstrapOptions, IntervalTable, Outcomes, cluster_intervals, sample_intervals
 from ferbench.labels import LabelSet
 from ferbench.metrics import (
     METRICS,
@@ -26,6 +26,8 @@ from ferbench.metrics import (
     VIEWS,
     Calibration,
     Confusion,
+    Metric,
+    ProbabilityMetric,
     calibration,
     confusion_matrix,
     f1_scores,
@@ -33,7 +35,7 @@ from ferbench.metrics import (
     recalls,
     softmax,
 )
-from ferbench.predictions import Predictions
+from ferbench.predictions import Predictions, attribute_of, clusters_of, find_cluster
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,12 +81,8 @@ class ReportOptions:
     """Attributes to score subgroups by."""
     cluster: str = "auto"
     """The attribute whose values are drawn for the second table of intervals; `auto` is the first of `CLUSTERS` that the
-    predictions have, and an empty text is none."""
+    predictions have, and `none` or an empty text is none."""
     most_mistakes: int = 24
-
-
-CLUSTERS = ("subject", "source_id", "group", "video")
-"""Attributes whose samples are not independent, in the order in which they are looked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,6 +166,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: integers for counts, fractions 0..1 for metrics, null where undefined."""
+        rows: dict[str, Metric | ProbabilityMetric] = {**METRICS, **PROBABILITY_METRICS}
         return {
             "classes": list(self.labels.names),
             "absent_classes": list(self.absent_classes),
@@ -194,7 +193,7 @@ class Report:
                     "source": row.source,
                     "unit": row.unit,
                 }
-                for name, row in [*METRICS.items(), *PROBABILITY_METRICS.items()]
+                for name, row in rows.items()
             },
             "intervals": [table.as_dict() for table in self.intervals],
             "subgroups": [
@@ -276,19 +275,10 @@ class _Scorer:
 def _subgroups(predictions: Predictions, scorer: _Scorer, by: Sequence[str]) -> list[Subgroup]:
     found = []
     for attribute in by:
-        values = np.array(_attribute(predictions, attribute), dtype=object)
+        values = np.array(attribute_of(predictions, attribute), dtype=object)
         for value in sorted({value for value in values if value is not None}, key=_natural):
             found.append(Subgroup(attribute, value, scorer.score(value, np.flatnonzero(values == value))))
     return found
-
-
-def _attribute(predictions: Predictions, name: str) -> tuple[str | None, ...]:
-    if name == "fold":
-        return predictions.folds
-    if name not in predictions.attributes:
-        known = ", ".join(["fold", *predictions.attributes])
-        raise UsageError(f"the predictions have no column {name!r} to group by; they have: {known}")
-    return predictions.attributes[name]
 
 
 def _intervals(
@@ -298,25 +288,12 @@ def _intervals(
         return ()
     bootstrap = BootstrapOptions(options.replicates, options.level, options.seed)
     tables = [sample_intervals([fold.confusion for fold in folds], bootstrap)]
-    cluster = options.cluster
-    if cluster == "auto":
-        cluster = next((name for name in CLUSTERS if any(predictions.attributes.get(name, ()))), "")
+    cluster = find_cluster(predictions, options.cluster)
     if cluster:
-        units = _attribute(predictions, cluster)
-        # A sample without a value is a unit of its own.
-        keys = [
-            f"v{unit}" if unit is not None else f"s{sample}"
-            for unit, sample in zip(units, predictions.sample_ids, strict=True)
-        ]
-        _, place = np.unique(np.array(keys, dtype=object).astype(str), return_inverse=True)
-        fold_place = {fold.name: number for number, fold in enumerate(folds)}
-        fold_of = np.array([fold_place[name] for name in predictions.folds])
-        size = len(predictions.labels)
-        shape = (int(place.max()) + 1, len(folds), size, size + 1)
-        cells = np.where(predicted < 0, size, predicted)
-        flat = np.ravel_multi_index((place, fold_of, predictions.targets, cells), shape)
-        counts = np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
-        tables.append(cluster_intervals(cluster, counts, bootstrap))
+        number_of = {fold.name: number for number, fold in enumerate(folds)}
+        fold_of = np.array([number_of[name] for name in predictions.folds])
+        outcomes = Outcomes(predictions.targets, predicted, len(predictions.labels), fold_of, len(folds))
+        tables.append(cluster_intervals(cluster, clusters_of(predictions, cluster), outcomes, bootstrap))
     return tuple(tables)
 
 

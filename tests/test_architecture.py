@@ -14,8 +14,8 @@ PACKAGE = REPOSITORY / "ferbench"
 LAYERS = [
     # values: plain data and rules
     {"_version", "errors", "storage", "tables", "labels", "faces", "inputspec", "recipe", "manifest", "sampling",
-     "protocol", "metrics", "intervals", "predictions", "comparisons", "report", "settings", "findings", "textfiles",
-     "splitting", "validation"},
+     "protocol", "metrics", "resampling", "intervals", "predictions", "comparisons", "report", "settings", "findings",
+     "textfiles", "splitting", "validation"},
     # parts: each does one thing
     {"media", "detection", "alignment", "models", "engines", "rendering", "progress", "device", "cards", "datasets",
      "dialects", "protocols", "checks", "sources", "clips", "audits", "score_files", "explaining", "profiling"},
@@ -27,8 +27,8 @@ LAYERS = [
 
 VALUE_ORDER = [
     "_version", "errors", "storage", "tables", "labels", "findings", "textfiles", "faces", "sampling", "inputspec",
-    "recipe", "settings", "manifest", "protocol", "splitting", "validation", "metrics", "intervals", "predictions",
-    "comparisons", "report",
+    "recipe", "settings", "manifest", "protocol", "splitting", "validation", "metrics", "resampling", "intervals",
+    "predictions", "comparisons", "report",
 ]  # fmt: skip
 """Within the values, each imports only those before it."""
 
@@ -39,7 +39,7 @@ MAY_IMPORT_TORCH = {
     "ferbench/models/loading.py", "ferbench/models/checkpoints.py", "ferbench/models/factories.py",
     "ferbench/models/forward.py", "ferbench/models/mini_xception.py", "ferbench/models/keys.py",
     "ferbench/models/files.py", "ferbench/models/own_checkpoint.py", "ferbench/models/exporting.py",
-    "ferbench/models/onnx.py", "ferbench/models/timm.py",
+    "ferbench/models/onnx.py", "ferbench/models/timm.py", "ferbench/models/sources.py", "ferbench/models/exported.py",
     "ferbench/explaining/cams.py", "ferbench/explaining/features.py", "ferbench/explaining/layers.py",
     "ferbench/explaining/maps.py", "ferbench/models/constant.py", "ferbench/detection/mtcnn.py", "ferbench/detection/boxes.py",
     "ferbench/detection/nms.py",

@@ -70,8 +70,8 @@ def weighted_f1(confusion: Confusion, view: str = "detected") -> Value:
 
 def abaw_f1(confusion: Confusion, view: str = "detected") -> Value:
     """The mean of `f1_scores` over all K classes, 0 for one that neither occurs nor was predicted; NaN without samples."""
-    everywhere = np.broadcast_to(confusion.support(view).any(axis=-1)[..., None], confusion.hits.shape)
-    return _mean(np.nan_to_num(f1_scores(confusion, view)), everywhere)
+    mean = np.nan_to_num(f1_scores(confusion, view)).mean(axis=-1)
+    return _value(np.where(confusion.support(view).sum(axis=-1) > 0, mean, np.nan))
 
 
 def abaw2021(confusion: Confusion, view: str = "detected") -> Value:
