@@ -9,6 +9,8 @@ from ferbench.inputspec import InputSpec
 
 INPUT_SPEC = InputSpec(clip_len=1, height=8, width=8, layout="NTCHW")
 
+NEEDS_WEIGHTS = False
+
 CARD: dict[str, str] = {
     "title": "Always the first class",
     "licence": "MIT",

@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -21,16 +21,21 @@ from torch import nn
 
 from ferbench.errors import FerbenchError, ModelError, UsageError
 from ferbench.inputspec import InputSpec
+from ferbench.models.options import read_options
 
 BUILD = "build_model"
 
 
-def network_from(target: str, num_classes: int) -> tuple[nn.Module, InputSpec | None, str]:
+def network_from(
+    target: str, num_classes: int, *, options: Mapping[str, str] | None = None
+) -> tuple[nn.Module, InputSpec | None, str]:
     """Call the factory `target` names: the network, its input spec if it states one, and where that is from.
 
-    A spec is the network's `input_spec` or the module's `INPUT_SPEC`, an InputSpec or a dict of its settings.
+    `options` are further arguments of the factory, of the types of their defaults; a `.py` file alone means its
+    `build_model`. A spec is the network's `input_spec` or the module's `INPUT_SPEC`: an InputSpec, or a dict of its
+    settings.
     """
-    place, _, name = target.rpartition(":")
+    place, _, name = (target, "", BUILD) if target.endswith(".py") else target.rpartition(":")
     if not place:
         raise UsageError(f"{target!r} is not module:factory or file.py:factory")
     with _user_code(place):
@@ -38,7 +43,8 @@ def network_from(target: str, num_classes: int) -> tuple[nn.Module, InputSpec | 
     factory = getattr(code, name, None)
     if not callable(factory):
         raise ModelError(f"{place} has no function {name!r}; write `def {name}(num_classes): ...` there")
-    arguments = _arguments(factory, num_classes, target)
+    chosen = read_options(factory, options or {}, where=target)
+    arguments = _arguments(factory, num_classes, target, set(chosen)) | chosen
     with _user_code(place):
         network = factory(**arguments)
     if not isinstance(network, nn.Module):
@@ -52,7 +58,7 @@ def network_from(target: str, num_classes: int) -> tuple[nn.Module, InputSpec | 
 
 def source_file(target: str) -> Path | None:
     """The file a factory's code is in; None where it cannot be told without running something."""
-    place = target.rpartition(":")[0]
+    place = target if target.endswith(".py") else target.rpartition(":")[0]
     if place.endswith(".py"):
         return Path(place)
     try:
@@ -62,7 +68,7 @@ def source_file(target: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin and spec.has_location else None
 
 
-def _arguments(factory: Any, num_classes: int, target: str) -> dict[str, Any]:
+def _arguments(factory: Any, num_classes: int, target: str, chosen: set[str]) -> dict[str, Any]:
     parameters = inspect.signature(factory).parameters.values()
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     named = takes_any or any(parameter.name == "num_classes" for parameter in parameters)
@@ -71,10 +77,13 @@ def _arguments(factory: Any, num_classes: int, target: str) -> dict[str, Any]:
         for parameter in parameters
         if parameter.default is parameter.empty
         and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-        and parameter.name != "num_classes"
+        and parameter.name not in {"num_classes", *chosen}
     ]
     if needed:
-        raise ModelError(f"{target} needs {', '.join(needed)}; a factory is called with num_classes and nothing else")
+        raise ModelError(
+            f"{target} needs {', '.join(needed)}; a factory is called with num_classes and nothing else, but for what "
+            f"--option says: --option {needed[0]}=…"
+        )
     return {"num_classes": num_classes} if named else {}
 
 
