@@ -1,5 +1,6 @@
 """Packed crops: the same pictures as folders, opened by other people's libraries, resumed sample by sample."""
 
+import json
 import shutil
 
 import pyarrow.parquet as pq
@@ -77,6 +78,23 @@ def test_a_model_scores_a_pack_as_it_scores_folders(pack, arguments, tmp_path, f
         for kind in ("none", pack)
     ]
     assert logits[0].equals(logits[1])
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_check_looks_into_packs_and_names_what_is_not_in_one(pack, arguments, tmp_path, ferbench):
+    assert ferbench(*arguments, "-o", tmp_path, "--pack", pack).code == 0
+    ran = ferbench("check", tmp_path / "manifest.parquet", "--json")
+    assert ran.code == 0, ran.err
+    rules = [entry["rule"] for entry in json.loads(ran.out)["findings"] if entry["severity"] != "note"]
+    assert rules == ["failed-no-face", "short-clip", "mixed-media"]
+    for other in ("00001", "00002"):
+        (tmp_path / f"shards/{other}.{pack}").unlink()
+    shutil.copy(tmp_path / f"shards/00000.{pack}", tmp_path / f"shards/00001.{pack}")
+    ran = ferbench("check", tmp_path / "manifest.parquet", "--json")
+    assert ran.code == 4
+    missing = [entry["sample"] for entry in json.loads(ran.out)["findings"] if entry["rule"] == "missing-file"]
+    assert "happy/v1.5" in missing
+    assert "happy/a man" not in missing
 
 
 def test_datasets_opens_the_parquet_shards_with_images_and_class_names(arguments, tmp_path, ferbench, monkeypatch):

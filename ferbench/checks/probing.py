@@ -122,9 +122,7 @@ class ProbeWorker:
 
     def _frames(self, task: ProbeTask) -> Probe:
         folder = Path(task.place)
-        if not folder.is_dir():
-            raise MediaError(f"{folder.name}: no such folder", reason="missing-file")
-        files = frame_files(folder)
+        files = frame_files(folder)  # of a pack's sample as well
         if not files:
             raise MediaError(f"{folder.name}: no images in the folder", reason="no-frames")
         span = Span(task.start_frame or 0, task.end_frame)
