@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ferbench.cards import card_names, read_card
 from ferbench.dialects import read_any_manifest
+from ferbench.findings import Finding
 from ferbench.manifest import Manifest
 from ferbench.predictions import Predictions
 from ferbench.recipe import Recipe
-from ferbench.report import Report, build_report
+from ferbench.report import Report, ReportOptions, build_report
 from ferbench.storage import sha256_of_file, write_json
 
 REPORT_JSON, REPORT_HTML, CONFUSION_PNG = "report.json", "report.html", "confusion.png"
@@ -24,12 +25,19 @@ def notices_of(provenance: Mapping[str, Any]) -> tuple[str, ...]:
     return (*of_card, *provenance.get("notices", ()))
 
 
-def write_report(predictions: Predictions, out: Path, *, aligned: Manifest | None = None) -> Report:
+def write_report(
+    predictions: Predictions,
+    out: Path,
+    *,
+    aligned: Manifest | None = None,
+    options: ReportOptions | None = None,
+    audits: Sequence[Finding] = (),
+) -> Report:
     """Write report.json, confusion.png and report.html into `out`; with `aligned`, the page shows the faces."""
     from ferbench.rendering.confusion import write_confusion_png
     from ferbench.rendering.page import Page, write_page
 
-    report = build_report(predictions)
+    report = build_report(predictions, options=options, audits=audits)
     notices = (*notices_of(predictions.provenance), *report.caveats)
     write_json(out / REPORT_JSON, {"notices": list(notices), **report.as_dict()})
     title = _title(predictions.provenance)
