@@ -20,6 +20,32 @@ Clip = NDArray[np.float32]
 """(T, C, H, W), normalised as the model's InputSpec says; what `ferbench.clips.load_clip` gives."""
 
 
+@dataclass(frozen=True, slots=True)
+class StatedModel:
+    """One model as the provenance of predictions describes it."""
+
+    name: str
+    fold: str | None
+    """The fold whose samples it scored, where there is a model per fold."""
+    facts: Mapping[str, Any]
+    """What the checkpoint says of itself; empty where it says nothing."""
+    spec: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> StatedModel:
+        """From an entry of the provenance, which may be anyone's: what is not as it should be is empty."""
+        facts, spec, fold = entry.get("facts"), entry.get("input_spec"), entry.get("fold")
+        return cls(
+            str(entry.get("name") or "the model"), None if fold is None else str(fold),
+            facts if isinstance(facts, Mapping) else {}, spec if isinstance(spec, Mapping) else {},
+        )  # fmt: skip
+
+    @property
+    def recipe_id(self) -> str:
+        """Recipe of the faces it was trained on; empty where unknown."""
+        return str(self.facts.get("recipe_id") or self.spec.get("recipe_id") or "")
+
+
 @dataclass(frozen=True, eq=False)
 class Scored:
     """Predictions, and the manifest they were made from where there is one."""
@@ -33,16 +59,20 @@ class Scored:
         return self.predictions.provenance
 
     @property
-    def facts(self) -> Mapping[str, Any]:
-        """What the checkpoint says of itself; empty where nobody recorded it."""
-        facts = self.provenance.get("model_facts")
-        return facts if isinstance(facts, Mapping) else {}
+    def models(self) -> tuple[StatedModel, ...]:
+        """What is recorded of each model that was run: one, one per fold, or the members of an ensemble."""
+        listed = self.provenance.get("models")
+        if not isinstance(listed, (list, tuple)) or not listed:
+            whole = {"name": self.provenance.get("model"), "facts": self.provenance.get("model_facts"),
+                     "input_spec": self.provenance.get("input_spec")}  # fmt: skip
+            listed = [whole]
+        return tuple(StatedModel.of(entry) for entry in listed if isinstance(entry, Mapping))
 
     @property
     def stated_classes(self) -> tuple[str, ...]:
-        """What the model's outputs are said to mean, in order; empty where that was assumed from the manifest."""
-        spec = self.provenance.get("input_spec")
-        return tuple(spec.get("classes", ())) if isinstance(spec, Mapping) else ()
+        """What the models' outputs are said to mean, in order; empty where that was assumed or differs."""
+        stated = {tuple(model.spec.get("classes") or ()) for model in self.models}
+        return stated.pop() if len(stated) == 1 else ()
 
     def matrix(self) -> NDArray[np.int64]:
         """(K, K) counts of scored samples, rows true, columns predicted."""

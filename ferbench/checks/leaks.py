@@ -53,7 +53,7 @@ def check_leaks(context: Context) -> list[Finding]:
     return findings
 
 
-def _is_published(context: Context) -> bool:
+def is_published(context: Context) -> bool:
     """Whether the split is the dataset's own: as its reader found it, or made by one of its published protocols."""
     manifest = context.manifest
     if manifest.protocol:
@@ -67,7 +67,7 @@ def _is_published(context: Context) -> bool:
 def _crossing_values(context: Context, sides: Sides, column: str) -> list[Finding]:
     codes = codes_of(context.manifest.table.column(column))
     found = crossings(codes, sides.part)
-    published = _is_published(context)
+    published = is_published(context)
     advice = f"{_WHAT[column]}; {_THEIRS if published else _OURS.format(column=column)}"
     most = context.options.per_rule
     findings = []
