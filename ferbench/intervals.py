@@ -131,21 +131,24 @@ def cluster_intervals(
     units = cluster_units(clusters, outcomes.columns, num_columns=outcomes.num_columns)
     shape = (outcomes.num_folds, outcomes.num_classes, outcomes.num_classes + 1)
     rng = np.random.default_rng(options.seed)
-    per_fold = None
-    if outcomes.num_folds == units.num_units and _is_one_to_one(clusters, outcomes.folds):
-        per_fold = units.totals().reshape(outcomes.num_folds, -1).sum(axis=1)
+    fold_sizes = fold_sizes_if_clusters(clusters, outcomes.folds)
 
     def draw_cells(rows: int) -> Counts:
         return draw(units, rows, rng).reshape(rows, *shape)
 
     values = _replicate_values(
-        draw_cells, block_rows([units], options.replicates), options.replicates, per_fold=per_fold
+        draw_cells, block_rows([units], options.replicates), options.replicates, fold_sizes=fold_sizes
     )
     return _table(unit, units.num_units, f"the clusters of equal {unit}", values, options)
 
 
-def _is_one_to_one(clusters: NDArray[np.integer], folds: NDArray[np.integer]) -> bool:
-    return len(np.unique(np.stack([clusters, folds]), axis=1).T) == len(np.unique(folds))
+def fold_sizes_if_clusters(clusters: NDArray[np.integer], folds: NDArray[np.integer]) -> Counts | None:
+    """(F,) the samples of each fold if every fold is one whole cluster, as when one subject is left out; else None."""
+    pairs = np.unique(np.stack([clusters, folds]), axis=1)
+    num_folds = len(np.unique(folds))
+    if num_folds == 1 or not pairs.shape[1] == len(np.unique(clusters)) == num_folds:
+        return None
+    return np.bincount(folds).astype(np.int64)
 
 
 # --- values of the metrics over replicates -------------------------------------------------------------------------------
@@ -160,14 +163,14 @@ class _Values:
 
 
 def _replicate_values(
-    draw_cells: Callable[[int], Counts], rows: int, replicates: int, *, per_fold: Counts | None = None
+    draw_cells: Callable[[int], Counts], rows: int, replicates: int, *, fold_sizes: Counts | None = None
 ) -> _Values:
-    """Every headline metric of every replicate. `draw_cells(r)` gives (r, F, K, K + 1) counts; `per_fold` (F,) is the
+    """Every headline metric of every replicate. `draw_cells(r)` gives (r, F, K, K + 1) counts; `fold_sizes` (F,) is the
     samples of each fold, where folds count as often as they were drawn."""
     blocks = []
     for start in range(0, replicates, rows):
         cells = draw_cells(min(rows, replicates - start))
-        weights = None if per_fold is None else cells.sum(axis=(-1, -2)) / per_fold
+        weights = None if fold_sizes is None else cells.sum(axis=(-1, -2)) / fold_sizes
         blocks.append(_block_values(cells, weights))
     joined = [
         {
@@ -192,13 +195,13 @@ def _block_values(cells: Counts, weights: Floats | None) -> tuple[dict[str, dict
         values = {function: function(pooled, view)[:, 0] for function in functions}
         means = values
         if cells.shape[1] > 1:
-            means = {function: _mean_defined(function(folds, view), weights) for function in functions}
+            means = {function: mean_over_folds(function(folds, view), weights) for function in functions}
         of_pooled[view] = {name: values[row.function] for name, row in METRICS.items()}
         of_mean[view] = {name: means[row.function] for name, row in METRICS.items()}
     return of_pooled, of_mean
 
 
-def _mean_defined(values: Floats, weights: Floats | None) -> Floats:
+def mean_over_folds(values: Floats, weights: Floats | None = None) -> Floats:
     """(R,) the mean of (R, F) over the folds where it is defined; NaN where it is nowhere."""
     defined = ~np.isnan(values)
     weight = defined if weights is None else defined * weights
