@@ -57,12 +57,11 @@ def write_report(
 
 
 def recorded_manifest(predictions: Predictions, path: Path) -> Manifest | None:
-    """The aligned manifest that a predictions file was made from, where it still is and is still the same."""
+    """The manifest that a predictions file was made from, where it still is and is still the same."""
     place = path.parent / str(predictions.provenance.get("manifest_path", ""))
     if not place.is_file() or sha256_of_file(place) != predictions.provenance.get("manifest_sha256"):
         return None
-    manifest = read_any_manifest(place)
-    return manifest if manifest.recipe else None
+    return read_any_manifest(place)
 
 
 def predicted_names(predictions: Predictions) -> dict[str, str]:
