@@ -206,7 +206,7 @@ def test_a_malicious_pickle_is_refused_and_nothing_in_it_runs(tmp_path):
 
     for name, save in (("a.pth", torch.save), ("b.pth", lambda value, path: path.write_bytes(pickle.dumps(value)))):
         save({"state_dict": Bomb()}, tmp_path / name)
-        with pytest.raises(ModelError, match="(asks for posix.system|holds pickled Python).*Save the state dict alone") as caught:
+        with pytest.raises(ModelError, match=r"nothing in it was run.*Save the state dict alone") as caught:
             load(tmp_path / name, arch="mini-xception")
         assert caught.value.reason == "unsafe-checkpoint"
     assert not (tmp_path / "owned").exists()

@@ -13,10 +13,13 @@ from ferbench.errors import UsageError
 @click.command("models", short_help="List the built-in models; show or export one.")
 @click.argument("name", required=False)
 @click.option(
-    "--export", type=click.Path(path_type=Path), help="Write NAME as TorchScript that carries its input spec."
+    "--export",
+    type=click.Path(path_type=Path),
+    help="Write NAME with its input spec inside: x.pt (TorchScript), x.pt2 (torch.export) or x.onnx.",
 )
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Setting of the network to export.")
 @json_option
-def command(name: str | None, export: Path | None, as_json: bool) -> None:
+def command(name: str | None, export: Path | None, options: tuple[str, ...], as_json: bool) -> None:
     """List the built-in models, or show what is known about NAME.
 
     \b
@@ -29,9 +32,11 @@ def command(name: str | None, export: Path | None, as_json: bool) -> None:
 
     if export and not name:
         raise UsageError("say which model to export: ferbench models NAME --export FILE")
+    if options and not export:
+        raise UsageError("--option goes with --export: ferbench models NAME --export FILE --option KEY=VALUE")
     described = [describe(each) for each in ([name] if name else MODELS)]
     if export and name:
-        export_model(name, export)
+        export_model(name, export, options=options)
     if as_json:
         print_json(described[0] if name else described)
     if name:

@@ -40,8 +40,9 @@ def _harmless() -> list[Any]:
     core: Any = getattr(np, "_core", None) or np.core  # NumPy 1 has it under the older name
     arrays = core.multiarray
     found: list[Any] = [
-        argparse.Namespace, types.SimpleNamespace, collections.OrderedDict, collections.defaultdict,
-        collections.deque, datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone,
+        argparse.Namespace, types.SimpleNamespace, (_plain_dict, "collections.defaultdict"),
+        (_plain_list, "collections.deque"), datetime.datetime, datetime.date, datetime.time, datetime.timedelta,
+        datetime.timezone,
         list, dict, tuple, set, frozenset, int, float, bool, str, bytes, complex, slice, range,
         np.ndarray, np.dtype, *np_types,
         *[(np.dtype(code).type, f"numpy.{np.dtype(code).type.__name__}") for code in "?bBhHiIlLqQefdFD"],
@@ -54,6 +55,16 @@ def _harmless() -> list[Any]:
         found += [(pathlib.PurePosixPath, f"{place}.{name}") for name in ("Path", "PosixPath", "PurePosixPath")]
         found += [(pathlib.PureWindowsPath, f"{place}.{name}") for name in ("WindowsPath", "PureWindowsPath")]
     return found
+
+
+def _plain_dict(*_: Any) -> dict[Any, Any]:
+    """For a defaultdict, which torch's reader makes and then does not fill."""
+    return collections.OrderedDict()
+
+
+def _plain_list(*_: Any) -> list[Any]:
+    """For a deque, likewise."""
+    return []
 
 
 def check_file(path: Path) -> None:
@@ -120,6 +131,8 @@ def read_torch_file(path: Path, *, trust_pickle: bool = False) -> Any:
 
 def _refused(path: Path, error: Exception) -> ModelError:
     found = _named_global(str(error))
+    if not found and not zip_names(path) and _start(path)[:1] != b"\x80":
+        return _damaged(path, error)  # no pickle of any kind
     what = f"it asks for {found}" if found else "it holds pickled Python objects"
     return ModelError(
         f"{path}: not loaded, nothing in it was run: {what}, and to load that would run code from the file. Save the state "
@@ -138,8 +151,7 @@ def _named_global(message: str) -> str:
 
 
 def _damaged(path: Path, error: Exception) -> ModelError:
-    with path.open("rb") as file:
-        start = file.read(64)
+    start = _start(path)
     if start.startswith(b"version https://git-lfs"):
         return ModelError(f"{path}: a Git LFS pointer, not the file itself; fetch it with `git lfs pull`")
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
@@ -147,6 +159,11 @@ def _damaged(path: Path, error: Exception) -> ModelError:
     return ModelError(
         f"{path}: not a readable checkpoint ({first_line(error)}); it may have been cut off in the download"
     )
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(64)
 
 
 def first_line(error: BaseException) -> str:
