@@ -1,0 +1,74 @@
+"""Logits and probabilities of a file as logits: which of the two they are, and the logarithm taken safely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferbench.errors import PredictionsError
+from ferbench.score_files.options import ScoreFileOptions
+from ferbench.score_files.rows import ScoreRows
+
+AUTO_TOLERANCE = 0.01
+"""How far from 1 every row may sum for values to be taken as probabilities when nobody says so."""
+SAID_TOLERANCE = 0.05
+"""The same, where the file or the user says so: seven values rounded to two digits are up to 0.035 off."""
+SMALLEST = float(np.finfo(np.float32).tiny)
+"""A probability of 0 becomes this, so that its logarithm, -87.3, is a number."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Logits:
+    """(N, K) in the order of the file."""
+
+    logits: NDArray[np.float32]
+    """NaN in rows that have no prediction."""
+    kind: str
+    """What the file's values were taken for."""
+    errors: dict[int, str]
+    """Row -> `reason: message`."""
+
+
+def logits_of(rows: ScoreRows, options: ScoreFileOptions) -> Logits:
+    """The values as logits. Raises PredictionsError with the line of a row that is no probabilities where it should be."""
+    values = rows.values
+    assert values is not None
+    empty = np.isnan(values).all(axis=1)
+    broken = ~empty & ~np.isfinite(values).all(axis=1)
+    usable = ~empty & ~broken
+    kind = options.values if options.values != "auto" else rows.kind
+    tolerance = SAID_TOLERANCE if kind else AUTO_TOLERANCE
+    inside = np.asarray(((values >= -1e-6) & (values <= 1 + 1e-6)).all(axis=1), np.bool_)
+    sums = values.sum(axis=1, where=np.isfinite(values))
+    fits: NDArray[np.bool_] = np.logical_and(inside, np.abs(sums - 1) <= tolerance)
+    if not kind:
+        kind = "probabilities" if usable.any() and fits[usable].all() else "logits"
+    if kind == "probabilities":
+        wrong = np.flatnonzero(usable & ~fits)
+        if len(wrong):
+            row = int(wrong[0])
+            rule = (
+                f"sum to {sums[row]:.4g}"
+                if inside[row]
+                else f"range from {values[row].min():.4g} to {values[row].max():.4g}"
+            )
+            raise PredictionsError(
+                f"{rows.where(row)}: the probabilities {rule}; they must be in 0..1 and sum to 1 in every row "
+                "(--values logits takes them as they are)"
+            )
+        values = np.log(np.maximum(values, SMALLEST))
+    with np.errstate(over="ignore"):
+        logits = values.astype(np.float32)
+    # What float64 holds and float32 does not is no usable number either.
+    broken |= usable & ~np.isfinite(logits).all(axis=1)
+    logits[empty | broken] = np.nan
+    errors = {
+        int(row): f"missing-prediction: the cells are empty in {rows.where(int(row))}" for row in np.flatnonzero(empty)
+    }
+    errors |= {
+        int(row): f"nan-logits: not every value is a finite number in {rows.where(int(row))}"
+        for row in np.flatnonzero(broken)
+    }
+    return Logits(logits, kind, errors)
