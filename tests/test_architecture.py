@@ -37,7 +37,7 @@ HEAVY = {"torch", "torchvision", "facenet_pytorch", "decord", "matplotlib", "skl
 
 MAY_IMPORT_TORCH = {
     "ferbench/models/loading.py", "ferbench/models/checkpoints.py", "ferbench/models/factories.py",
-    "ferbench/models/forward.py", "ferbench/models/mini_xception.py", "ferbench/models/keys.py",
+    "ferbench/profiling.py", "ferbench/models/forward.py", "ferbench/models/mini_xception.py", "ferbench/models/keys.py",
     "ferbench/models/files.py", "ferbench/models/own_checkpoint.py", "ferbench/models/exporting.py",
     "ferbench/models/onnx.py", "ferbench/models/timm.py", "ferbench/models/sources.py", "ferbench/models/exported.py",
     "ferbench/explaining/cams.py", "ferbench/explaining/features.py", "ferbench/explaining/layers.py",

@@ -39,7 +39,7 @@ def demo(out: Path, run: RunOptions) -> DemoResult:
     aligned = align(open_source(f"{BUNDLED}{DATASET}"), out / "faces", align_options, run)
     (split_options,) = resolve_all([SplitOptions], [(f"card {DATASET}", card.defaults["make-splits"])])
     splits = split_manifest(out / "faces" / MANIFEST, out / "splits", split_options, dialect="former")
-    options = EvaluateOptions(model=MODEL, device=run.device, workers=run.workers, overwrite=run.overwrite)
+    options = EvaluateOptions(model=(MODEL,), device=run.device, workers=run.workers, overwrite=run.overwrite)
     result = evaluate(splits.manifest, splits.path, out, options)
     report = write_report(result.predictions, out, aligned=splits.manifest)
     return DemoResult(run, aligned, splits, report, out / REPORT_HTML)

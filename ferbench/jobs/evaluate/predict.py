@@ -1,78 +1,78 @@
-"""The logits of every selected sample. The only place a model is run for scores."""
+"""The logits of every selected sample: each model over its samples, then folds and members put together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ferbench.alignment import crop_size, find_template
-from ferbench.clips import load_clip
 from ferbench.device import choose_device
-from ferbench.engines import worker_count
-from ferbench.errors import FerbenchError, ModelError, UsageError
+from ferbench.findings import Finding
 from ferbench.inputspec import InputSpec
-from ferbench.jobs.evaluate.classes import match_classes
+from ferbench.jobs.evaluate.attributes import attributes_of
+from ferbench.jobs.evaluate.blocks import Block, cut_blocks, read_blocks
+from ferbench.jobs.evaluate.classes import ClassMatch, match_classes
+from ferbench.jobs.evaluate.ensemble import Member, combine
+from ferbench.jobs.evaluate.journal import BlockKey, Journal, Outputs, may_be_kept
 from ferbench.jobs.evaluate.options import EvaluateOptions
+from ferbench.jobs.evaluate.probe import probe_clips
+from ferbench.jobs.evaluate.provenance import ModelRecord, about_run, model_notices
+from ferbench.jobs.evaluate.running import Runner
+from ferbench.jobs.evaluate.runs import Run, plan_runs
 from ferbench.jobs.evaluate.select import Selected
-from ferbench.manifest import Manifest, Sample
-from ferbench.media import FrameReader
+from ferbench.jobs.evaluate.tasks import Task, plan_tasks
+from ferbench.jobs.evaluate.views import ViewOptions, temporal_views
+from ferbench.manifest import Manifest
 from ferbench.predictions import Predictions
-from ferbench.progress import progress
+from ferbench.progress import Advance, progress
 from ferbench.settings import parse_overrides
 
 if TYPE_CHECKING:
     from ferbench.models.loading import LoadedModel
 
-Clip = NDArray[np.float32]
+
+@dataclass(slots=True)
+class _Whole:
+    """One evaluation: what it is over, and what the runs have found so far."""
+
+    manifest: Manifest
+    selected: Selected
+    options: EvaluateOptions
+    views: ViewOptions
+    media: Mapping[str, str]
+    """Of each sample, as `media_of` has it."""
+    device: str
+    members: list[Member] = field(default_factory=list)
+    models: list[ModelRecord] = field(default_factory=list)
+    audits: list[Finding] = field(default_factory=list)
+    profiles: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    """(member, what was measured) of one model of each member."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """What came of each sample, by sample_id."""
+def predict(
+    manifest: Manifest,
+    selected: Selected,
+    options: EvaluateOptions,
+    *,
+    views: ViewOptions,
+    journal: Journal,
+    media: Mapping[str, str],
+) -> Predictions:
+    """Load the models one at a time and run each over its samples. A sample that fails is a row with its reason.
 
-    logits: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    """(K,) in the order of the model."""
-    errors: dict[str, str] = field(default_factory=dict)
-    """`reason: message`."""
-
-
-def predict(manifest: Manifest, selected: Selected, options: EvaluateOptions) -> Predictions:
-    """Load the model and run it. A sample that fails is a row with its reason.
-
-    Raises ModelError when the model cannot be loaded, does not fit the classes, or fails on every sample.
+    Raises ModelError when a model cannot be loaded, does not fit the classes, or fails on every sample.
     """
-    from ferbench.models.loading import ModelRequest, load_model
-
-    device = choose_device(options.device)
-    overrides = tuple(sorted(parse_overrides(options.input, where="--input").items()))
-    model = load_model(
-        ModelRequest(options.model, options.arch, overrides, options.batch_size),
-        num_classes=len(manifest.labels), fallback=fallback_spec(manifest), device=device,
-    )  # fmt: skip
-    outputs = Outputs()
-    failure: ModelError | None = None
-    with progress("evaluating", len(selected.samples)) as advance:
-        for batch in _batches(manifest, selected.samples, model.spec, options):
-            ready = []
-            for sample, clip in batch:
-                if isinstance(clip, UsageError):
-                    raise clip
-                if isinstance(clip, FerbenchError):
-                    outputs.errors[sample.sample_id] = clip.as_row()
-                else:
-                    ready.append((sample, clip))
-            failure = _run(model, ready, outputs, device, options.batch_size) or failure
-            for sample, _ in batch:
-                advance(sample.sample_id)
-    if failure is not None and not outputs.logits:
-        raise failure
-    return _collected(manifest, selected, model, outputs, device)
+    whole = _Whole(manifest, selected, options, views, media, choose_device(options.device))
+    runs = plan_runs(selected.samples, selected.folds, options)
+    whole.members = [Member(name) for name in options.model]
+    with progress("evaluating", sum(len(run.samples) for run in runs)) as advance:
+        for run in runs:
+            _run(run, whole, journal, advance)
+    return _collected(whole)
 
 
 def fallback_spec(manifest: Manifest) -> InputSpec:
@@ -86,116 +86,134 @@ def fallback_spec(manifest: Manifest) -> InputSpec:
     return InputSpec(clip_len=clip_len, height=height, width=width)
 
 
-def _batches(
-    manifest: Manifest, samples: Sequence[Sample], spec: InputSpec, options: EvaluateOptions
-) -> Iterator[list[tuple[Sample, Clip | FerbenchError]]]:
-    """Fixed blocks of the samples in order, their clips read ahead by threads. A failed sample leaves its place empty."""
-    threads = worker_count(options.workers, len(samples))
-    blocks = [samples[start : start + options.batch_size] for start in range(0, len(samples), options.batch_size)]
-    with FrameReader() as reader, ThreadPoolExecutor(threads) as pool:
+def _load(run: Run, whole: _Whole) -> LoadedModel:
+    from ferbench.models.loading import ModelRequest, load_model
 
-        def load(sample: Sample) -> Clip | FerbenchError:
-            if sample.status == "failed":
-                reason, _, message = (sample.error or "failed: no reason recorded").partition(": ")
-                return FerbenchError(message, reason=reason)
-            try:
-                return load_clip(manifest, sample, spec, reader)
-            except FerbenchError as error:
-                return error
+    options = whole.options
 
-        ahead = [pool.map(load, block) for block in blocks[:1]]
-        for number, block in enumerate(blocks):
-            # One block is being read while the block before it is in the model.
-            if number + 1 < len(blocks):
-                ahead.append(pool.map(load, blocks[number + 1]))
-            yield list(zip(block, ahead.pop(0), strict=True))
+    def pairs(settings: Sequence[str], where: str) -> tuple[tuple[str, str], ...]:
+        return tuple(sorted(parse_overrides(settings, where=where).items()))
 
-
-def _run(
-    model: LoadedModel, ready: Sequence[tuple[Sample, Clip]], outputs: Outputs, device: str, batch_size: int
-) -> ModelError | None:
-    """Run one block. When the model fails on it, its samples are tried one by one; returns the last failure."""
-    if not ready:
-        return None
-    try:
-        logits = _forward(model, [clip for _, clip in ready], device, batch_size)
-    except ModelError as error:
-        if len(ready) == 1:
-            outputs.errors[ready[0][0].sample_id] = error.as_row()
-            return error
-        failures = [_run(model, [single], outputs, device, batch_size) for single in ready]
-        return next((failure for failure in reversed(failures) if failure), None)
-    for (sample, _), row in zip(ready, logits, strict=True):
-        if np.isfinite(row).all():
-            outputs.logits[sample.sample_id] = row
-        else:
-            outputs.errors[sample.sample_id] = "nan-logits: the model's output for this sample is not a finite number"
-    return None
-
-
-def _forward(model: LoadedModel, clips: Sequence[Clip], device: str, batch_size: int) -> NDArray[np.float32]:
-    """(N, K) logits of N clips, each (T, C, H, W); an image model's are the mean over the clip's frames."""
-    import torch
-
-    if model.spec.is_clip_model:
-        batch = torch.from_numpy(np.stack(clips))
-        batch = batch if model.spec.layout == "NTCHW" else batch.transpose(1, 2).contiguous()
-        return np.asarray(model.forward(batch.to(device)).cpu().numpy(), np.float32)
-    images = torch.from_numpy(np.concatenate(clips))
-    parts = [model.forward(part.to(device)).cpu() for part in torch.split(images, batch_size)]
-    logits = torch.cat(parts).numpy()
-    ends = np.cumsum([len(clip) for clip in clips])
-    return np.stack([part.mean(axis=0) for part in np.split(logits, ends[:-1])]).astype(np.float32)
-
-
-def _collected(
-    manifest: Manifest, selected: Selected, model: LoadedModel, outputs: Outputs, device: str
-) -> Predictions:
-    targets = [sample.label for sample in selected.samples if sample.label is not None]
-    width = (
-        len(next(iter(outputs.logits.values()))) if outputs.logits else len(model.spec.classes) or len(manifest.labels)
+    request = ModelRequest(
+        run.model, run.arch, pairs(options.input, "--input"), options.batch_size,
+        trust_pickle=options.trust_pickle, partial=options.partial, options=pairs(options.option, "--option"),
+        amp=options.amp,
+    )  # fmt: skip
+    return load_model(
+        request, num_classes=len(whole.manifest.labels), fallback=fallback_spec(whole.manifest), device=whole.device
     )
-    match = match_classes(manifest.labels, targets, model.spec.classes, width, model=model.name)
-    logits = np.full((len(selected.samples), len(match.labels)), np.nan, np.float32)
-    for row, sample in enumerate(selected.samples):
-        if sample.sample_id in outputs.logits:
-            logits[row] = match.logits(outputs.logits[sample.sample_id])
+
+
+def _run(run: Run, whole: _Whole, journal: Journal, advance: Advance) -> None:
+    """One model over its samples; what came of them goes to its member."""
+    model = _load(run, whole)
+    if whole.views.views > 1:
+        temporal_views(model.spec.make_sampler(), whole.views.views)  # raises before any sample is read
+    options, manifest = whole.options, whole.manifest
+    tasks = plan_tasks(manifest, run.samples, model.spec, whole.views, names=whole.selected.part)
+    _look_at(model, run, tasks, whole)
+    runner = Runner(model, whole.device, options.batch_size, whole.views.average)
+    blocks = cut_blocks(tasks, whole.views, options.batch_size)
+    keys = {block.number: BlockKey(run.number, block.number, block.media(whole.media)) for block in blocks}
+    outputs, failure = Outputs(), None
+    match: ClassMatch | None = None
+    left: list[Block] = []
+    for block in blocks:
+        known = journal.known(keys[block.number])
+        if known is None:
+            left.append(block)
+            continue
+        outputs.update(known)
+        for sample in block.samples:
+            advance(sample.sample_id)
+    failed_before = {sample.sample_id for sample in run.samples if sample.status == "failed"}
+    for block, clips in read_blocks(manifest, left, model.spec, whole.views, workers=options.workers):
+        found, failed = runner.run(block, clips)
+        failure = failed or failure
+        outputs.update(found)
+        if match is None and found.logits:
+            match = _match(
+                run, model, whole, outputs
+            )  # a model that does not fit is refused here, not after the last block
+        if may_be_kept(found, failed_before):
+            journal.record(keys[block.number], found)
+        for sample in block.samples:
+            advance(sample.sample_id)
+    if failure is not None and not outputs.logits:
+        raise failure
+    match = match or _match(run, model, whole, outputs)
+    whole.members[run.member].add(run.title, match, outputs)
+    whole.models.append(ModelRecord.of(model, run, notices=(*match.notices, *model_notices(manifest, model))))
+
+
+def _match(run: Run, model: LoadedModel, whole: _Whole, outputs: Outputs) -> ClassMatch:
+    targets = [sample.label for sample in run.samples if sample.label is not None]
+    known = len(model.spec.classes) or len(whole.manifest.labels)
+    width = len(next(iter(outputs.logits.values()))) if outputs.logits else known
+    return match_classes(whole.manifest.labels, targets, model.spec.classes, width, model=model.name)
+
+
+def _look_at(model: LoadedModel, run: Run, tasks: Sequence[Task], whole: _Whole) -> None:
+    """Audit the model on a few of its clips, and measure it when that is asked for: both apart from the run."""
+    options = whole.options
+    if options.audit_clips:
+        from ferbench.audits import ModelAuditOptions
+        from ferbench.jobs.audit import audit_model
+
+        clips, targets = probe_clips(whole.manifest, tasks, model.spec, count=options.audit_clips, seed=options.seed)
+        if clips:
+            how = ModelAuditOptions(
+                batch_size=options.batch_size, device=whole.device, amp=options.amp, seed=options.seed,
+                most_clips=options.audit_clips,
+            )  # fmt: skip
+            for finding in audit_model(model, clips, targets, labels=whole.manifest.labels, options=how):
+                about = f"{run.about}: " if run.about and finding.message else ""
+                whole.audits.append(dataclasses.replace(finding, message=about + finding.message))
+    if options.profile and run.member not in {member for member, _ in whole.profiles}:
+        whole.profiles.append((run.member, _measured(model, options, whole.device)))
+
+
+def _measured(model: LoadedModel, options: EvaluateOptions, device: str) -> dict[str, Any]:
+    from ferbench.profiling import profile_model
+
+    return profile_model(model, device=device, batch_size=options.batch_size).as_dict()
+
+
+def measure(manifest: Manifest, selected: Selected, options: EvaluateOptions) -> dict[str, Any]:
+    """What `--profile` says, without running a sample: the first model of each member."""
+    whole = _Whole(manifest, selected, options, ViewOptions(), {}, choose_device(options.device))
+    for run in plan_runs(selected.samples, selected.folds, options):
+        if run.member not in {member for member, _ in whole.profiles}:
+            whole.profiles.append((run.member, _measured(_load(run, whole), options, whole.device)))
+    return _profile(whole)
+
+
+def _profile(whole: _Whole) -> dict[str, Any]:
+    """Of the first member, with those of all where there are several."""
+    profiles = [{"model": whole.options.model[member], **profile} for member, profile in whole.profiles]
+    return {**profiles[0], **({"members": profiles} if len(profiles) > 1 else {})}
+
+
+def _collected(whole: _Whole) -> Predictions:
+    selected, options = whole.selected, whole.options
+    combined = combine(whole.members, options.shares(), whole.views.average, labels=whole.manifest.labels)
+    ids = tuple(sample.sample_id for sample in selected.samples)
+    logits = np.full((len(ids), len(combined.labels)), np.nan, np.float32)
+    for row, sample_id in enumerate(ids):
+        if sample_id in combined.logits:
+            logits[row] = combined.logits[sample_id]
     return Predictions(
-        sample_ids=tuple(sample.sample_id for sample in selected.samples),
-        targets=np.array(targets, np.int64),
+        sample_ids=ids,
+        targets=np.array([sample.label for sample in selected.samples], np.int64),
         logits=logits,
         folds=selected.folds,
-        errors=tuple(outputs.errors.get(sample.sample_id) for sample in selected.samples),
-        labels=match.labels,
+        errors=tuple(combined.errors.get(sample_id) for sample_id in ids),
+        labels=combined.labels,
+        attributes=attributes_of(whole.manifest, selected),
         provenance={
-            "model": model.name,
-            "input_spec": model.spec.as_dict(),
-            "input_spec_source": model.spec_source,
-            "recipe_id": manifest.recipe.id if manifest.recipe else None,
-            "recipe": manifest.recipe.as_dict() if manifest.recipe else None,
-            "protocol": dict(manifest.protocol),
-            "notices": [*match.notices, *_notices(manifest, model)],
+            **about_run(whole.manifest, whole.models, options, whole.views, device=whole.device),
             "unlabelled": selected.unlabelled,
-            "device": device,
-            "versions": {name: version(name) for name in ("ferbench", "torch", "numpy")},
+            "audits": [finding.as_dict() for finding in whole.audits],
+            **({"profile": _profile(whole)} if whole.profiles else {}),
         },
     )
-
-
-def _notices(manifest: Manifest, model: LoadedModel) -> list[str]:
-    """What makes these scores less than they seem."""
-    from ferbench.models.loading import GUESSED
-
-    notices: list[str] = []
-    spec: Any = model.spec
-    if model.spec_source == GUESSED:
-        shape = f"{spec.layout}, {spec.clip_len} x {spec.channels} {spec.height}x{spec.width}, pixels 0..1"
-        notices.append(f"The model does not state its input. Assumed: {shape}. Say it with --input if that is wrong.")
-    if spec.recipe_id and manifest.recipe and spec.recipe_id != manifest.recipe.id:
-        notices.append(
-            f"The model was trained on faces of recipe {spec.recipe_id}; these faces are of recipe {manifest.recipe.id}. "
-            "Scores of models on faces made another way are not comparable."
-        )
-    if manifest.recipe is None:
-        notices.append("The manifest has no recipe: the faces were not made by ferbench, or are not aligned at all.")
-    return notices

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ferbench.errors import ProtocolError
+import pyarrow as pa
+
+from ferbench.errors import MediaError, ProtocolError
 from ferbench.jobs.evaluate.options import EvaluateOptions
 from ferbench.manifest import Manifest, Sample
+from ferbench.media import frame_files
+from ferbench.media.packs import find_place
 from ferbench.protocol import scored_in
+from ferbench.storage import sha256_of_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +23,10 @@ class Selected:
     samples: tuple[Sample, ...]
     folds: tuple[str, ...]
     """Name of each sample's fold."""
+    rows: tuple[int, ...]
+    """Of the manifest."""
+    part: tuple[str | None, ...]
+    """For every row of the manifest the fold it is tested in, None for rows outside the parts asked for; no limit."""
     unlabelled: int
     """Samples of the parts asked for that have no label and cannot be scored."""
 
@@ -28,10 +38,29 @@ def select_samples(manifest: Manifest, options: EvaluateOptions) -> Selected:
     that the manifest does not have, ProtocolError when there is nothing to score.
     """
     names = scored_in(manifest, split=options.split, fold=options.fold)
-    tested = [(sample, name) for sample, name in zip(manifest.samples(), names, strict=True) if name is not None]
+    tested = [row for row, name in enumerate(names) if name is not None]
     tested = tested[: options.limit]
-    labelled = [(sample, name) for sample, name in tested if sample.label is not None]
+    part = manifest.replace(table=manifest.table.take(pa.array(tested, pa.int64())))
+    labelled = [(row, sample) for row, sample in zip(tested, part.samples(), strict=True) if sample.label is not None]
     if not labelled:
         raise ProtocolError(f"manifest {manifest.name!r} has no labelled samples to score")
-    samples, folds = zip(*labelled, strict=True)
-    return Selected(samples, folds, len(tested) - len(labelled))
+    rows, samples = zip(*labelled, strict=True)
+    return Selected(samples, tuple(str(names[row]) for row in rows), rows, tuple(names), len(tested) - len(labelled))
+
+
+def media_of(manifest: Manifest, samples: Sequence[Sample]) -> dict[str, str]:
+    """By sample_id, a hash of the status and the sizes of the files, which a changed root or a replaced file changes."""
+    return {sample.sample_id: sha256_of_value(_size_of(manifest, sample))[:16] for sample in samples}
+
+
+def _size_of(manifest: Manifest, sample: Sample) -> list[object]:
+    path = manifest.path_of(sample)
+    place = find_place(path)
+    path = place.pack if place else path
+    try:
+        sizes = [
+            file.stat().st_size for file in (frame_files(path) if sample.media == "frames" and not place else [path])
+        ]
+    except (OSError, MediaError):
+        sizes = []
+    return [sample.sample_id, sample.status, len(sizes), sum(sizes)]
