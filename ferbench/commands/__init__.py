@@ -27,6 +27,8 @@ COMMANDS: dict[str, str] = {
     "check": "Look for what would spoil a result.",
     "evaluate": "Run a model over the test samples and score it.",
     "score": "Recompute every number from a predictions file.",
+    "compare": "Several runs in one table, with published results.",
+    "explain": "What a model looks at, its features and its mistakes.",
     "models": "List the built-in models; show or export one.",
     "demo": "The whole path on the bundled clips.",
     "doctor": "What this machine has, and what is missing.",

@@ -1,0 +1,108 @@
+"""A run: one predictions file under a name. Which file a user's words mean, and what the runs are called."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ferbench.errors import PredictionsError, UsageError
+from ferbench.labels import canonical_name
+from ferbench.predictions import Predictions, read_predictions
+from ferbench.storage import sha256_of_file
+
+PREDICTIONS = "predictions.parquet"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """Predictions and what they are called."""
+
+    label: str
+    path: Path
+    predictions: Predictions
+    sha256: str
+    """Of the file."""
+    named: bool
+    """The user chose the label."""
+    coverage: frozenset[tuple[str, str, str]]
+    """(sample_id, fold, class) of every sample, with or without a prediction: what the numbers are over."""
+
+
+def read_runs(texts: Sequence[str]) -> tuple[Run, ...]:
+    """The runs that a command line names, in its order: `FOLDER`, `FILE`, `LABEL=FOLDER` or `LABEL=FILE`.
+
+    Raises UsageError for a place that is not there or named twice, PredictionsError for a file that cannot be scored.
+    """
+    if not texts:
+        raise UsageError("say which runs: ferbench compare runs/a runs/b; a run is a folder with predictions.parquet")
+    runs = [_read(text) for text in texts]
+    twice = [str(path) for path, count in Counter(run.path.resolve() for run in runs).items() if count > 1]
+    if twice:
+        raise UsageError(f"{twice[0]} is named twice; a run compared with itself says nothing")
+    return tuple(runs)
+
+
+def _read(text: str) -> Run:
+    label, place = _split(text)
+    path = place / PREDICTIONS if place.is_dir() else place
+    if not path.is_file():
+        what = f"{place} holds no {PREDICTIONS}" if place.is_dir() else f"{place}: no such run"
+        raise UsageError(f"{what}; give a folder that `ferbench evaluate` or `ferbench score` wrote, or a file")
+    predictions = read_predictions(path)
+    if not len(predictions):
+        raise PredictionsError(f"{path}: there are no predictions to score")
+    return Run(
+        label or str(predictions.provenance.get("model") or place.resolve().stem),
+        path,
+        predictions,
+        sha256_of_file(path),
+        named=bool(label),
+        coverage=_coverage(predictions),
+    )
+
+
+def _coverage(predictions: Predictions) -> frozenset[tuple[str, str, str]]:
+    names = [canonical_name(name) for name in predictions.labels.names]
+    classes = [names[target] for target in predictions.targets.tolist()]
+    return frozenset(zip(predictions.sample_ids, predictions.folds, classes, strict=True))
+
+
+def _split(text: str) -> tuple[str, Path]:
+    """(label, place) of `LABEL=PLACE`; a place may have a = in its name."""
+    if Path(text).exists() or "=" not in text:
+        return "", Path(text)
+    # The first = whose right side is there; a label, too, may have one in it.
+    splits = [(text[:place].strip(), text[place + 1 :]) for place, letter in enumerate(text) if letter == "="]
+    label, place = next((split for split in splits if split[1] and Path(split[1]).exists()), splits[0])
+    if not label or not place:
+        raise UsageError(f"{text!r}: write LABEL=PATH, such as ours=runs/ours")
+    return label, Path(place)
+
+
+def distinct(groups: Iterable[Sequence[Run]]) -> dict[int, str]:
+    """id of a run -> its label in the table, where runs of one group that share a model's name are told apart by folder.
+
+    Runs of one label on different datasets are one row; two of one dataset cannot be. UsageError when the user's own
+    labels say otherwise.
+    """
+    renamed: dict[int, str] = {}
+    for runs in groups:
+        count = Counter(run.label for run in runs)
+        for run in runs:
+            if count[run.label] == 1:
+                renamed[id(run)] = run.label
+            elif run.named:
+                raise UsageError(f"two runs of one dataset are called {run.label!r}; give each its own label")
+            else:
+                renamed[id(run)] = f"{run.label} ({run.path.resolve().parent.name})"
+        again = [label for label, times in Counter(renamed[id(run)] for run in runs).items() if times > 1]
+        if again:
+            raise UsageError(f"two runs of one dataset would both be {again[0]!r}; name them: LABEL=PATH")
+    return renamed
+
+
+def relabelled(runs: Sequence[Run], labels: dict[int, str]) -> tuple[Run, ...]:
+    """The runs under the labels of `distinct`."""
+    return tuple(replace(run, label=labels[id(run)]) for run in runs)
