@@ -54,10 +54,10 @@ _SYMBOLIC = {
     "TruncToInt", "TruncToFloat", "FloorToInt", "CeilToInt", "RoundToInt", "RoundDecimal", "ToFloat", "PowByNatural",
     "Abs", "floor", "ceiling", "true", "false", "True", "False", "Piecewise", "StrictLessThan", "LessThan",
     "StrictGreaterThan", "GreaterThan", "Equality", "Unequality", "StrictEqual", "Where", "Half", "One", "Zero",
-    "NegativeOne", "L", "math", "len",
+    "NegativeOne", "L", "math", "torch", "len",
 }  # fmt: skip
 _SYMBOL = re.compile(r"[a-z]{1,8}\d*")
-_METHODS = {"size", "stride", "storage_offset", "shape", "ndim", "isnan", "isinf", "inf", "dtype", "is_integer"}
+_METHODS = re.compile(r"size|stride|storage_offset|shape|ndim|isnan|isinf|inf|is_integer|sym_[a-z]+")
 _EXPRESSION = (
     ast.Expression, ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.Name, ast.Constant, ast.Subscript,
     ast.Attribute, ast.keyword, ast.Tuple, ast.Load, ast.operator, ast.unaryop, ast.boolop, ast.cmpop,
@@ -160,7 +160,7 @@ def _is_arithmetic(text: str) -> bool:
             return False
         if isinstance(node, ast.Name) and node.id not in _SYMBOLIC and not _SYMBOL.fullmatch(node.id):
             return False
-        if isinstance(node, ast.Attribute) and node.attr not in _METHODS:
+        if isinstance(node, ast.Attribute) and not _METHODS.fullmatch(node.attr):
             return False
         called = node.func if isinstance(node, ast.Call) else None
         if isinstance(called, ast.Name) and called.id not in _SYMBOLIC:

@@ -67,7 +67,7 @@ def read_onnx(path: Path, *, device: str) -> OnnxModel:
 
     fixed = shape[0] if shape and isinstance(shape[0], int) and shape[0] > 0 else None
     facts = {key: value for key, value in properties.items() if key != METADATA_KEY and len(value) < 300}
-    facts |= {"producer": f"{about.producer_name} {about.producer_version}".strip()}
+    facts |= {"producer": about.producer_name} if about.producer_name else {}
     return OnnxModel(
         run=in_batches_of(fixed, call) if fixed else call,
         hints=shape_hints(shape),

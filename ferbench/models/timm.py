@@ -45,11 +45,16 @@ def timm_network(target: str, num_classes: int, options: Mapping[str, str]) -> t
         raise ModelError(f"{target}: timm cannot make it ({first_line(error)}); options given: {arguments}") from error
     config = resolve_data_config({}, model=network)  # type: ignore[no-untyped-call]
     channels, height, width = config["input_size"]
-    grey = channels == 1
+    channels = arguments.get("in_chans", channels)  # the configuration is that of the published weights
+    if channels not in (1, 3):
+        raise ModelError(f"{target}: a network on {channels} channels; pictures have 1 (grey) or 3")
+    size = arguments.get("img_size", (height, width))
+    height, width = size if isinstance(size, (tuple, list)) else (size, size)
     mean, std = (tuple(float(value) for value in config[key]) for key in ("mean", "std"))
+    if channels == 1:
+        mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
     spec = InputSpec(
-        clip_len=1, height=height, width=width, layout="NCHW", channels="grey" if grey else "rgb",
-        mean=mean[:1] if grey else mean, std=std[:1] if grey else std,
+        height=height, width=width, layout="NCHW", channels="grey" if channels == 1 else "rgb", mean=mean, std=std,
         resize=_RESIZES.get(config["interpolation"], "pil-bicubic"),
     )  # fmt: skip
     return network, spec, f"timm's configuration of {name}"
