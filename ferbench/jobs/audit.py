@@ -49,6 +49,8 @@ def audit_model(
     """
     options = options or ModelAuditOptions()
     kept = list(clips)[: options.most_clips]
+    if not kept:
+        return []
     trial = Trial(model, kept, _outputs_of(model, targets, labels, len(kept)), labels, options)
     return by_severity([finding for audit in MODEL_AUDITS.values() for finding in audit.find(trial)])
 
