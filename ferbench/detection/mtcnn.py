@@ -13,6 +13,9 @@ sizes, with or without faces; and how long it takes. The networks are arranged f
 
 from __future__ import annotations
 
+import ctypes
+import platform
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import inf, log
@@ -42,6 +45,10 @@ FINEST_LEVELS = 2
 SURE = 0.9
 """Score of such a face."""
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Parameters of mallopt(3)."""
+_KEPT_BYTES = 2**26
+
 Weights = dict[str, Tensor]
 
 
@@ -53,9 +60,7 @@ class Mtcnn:
         self.device = torch.device(device)
         networks = ProposalNetwork(self.device), RefineNetwork(self.device), OutputNetwork(self.device)
         self._cascade = Cascade(*networks, thresholds=options.thresholds)
-        # glibc gives freed memory back to the system and asks for it again, a few milliseconds per frame, until a block
-        # this large has been freed once; from then on it keeps up to twice as much.
-        torch.empty(31 * 2**20, dtype=torch.uint8)
+        _keep_freed_memory()
 
     @property
     def weights_sha256(self) -> str:
@@ -125,6 +130,19 @@ class Mtcnn:
     def _pyramid(self, frame: NDArray[np.uint8]) -> list[Level]:
         height, width = frame.shape[:2]
         return pyramid(height, width, min_face_px=self.options.smallest_face(height, width), factor=self.options.factor)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what is freed.
+
+    Else it gives blocks of megabytes back to the system and asks for them again, some hundred page faults per frame. Other C
+    libraries have no `mallopt`, or another one, and are left alone.
+    """
+    if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
 
 
 def _faces(found: Candidates, *, frames: int) -> list[list[Face]]:
