@@ -135,8 +135,8 @@ class Mtcnn:
 def _keep_freed_memory() -> None:
     """Have glibc keep what is freed.
 
-    Else it gives blocks of megabytes back to the system and asks for them again, some hundred page faults per frame. Other C
-    libraries have no `mallopt`, or another one, and are left alone.
+    Else it gives blocks of megabytes back to the system and asks for them again, some hundred page faults per frame. Other
+    C libraries have no `mallopt`, or another one, and are left alone.
     """
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
         return

@@ -51,7 +51,7 @@ def looks_near(near: Sequence[Sequence[Level]]) -> list[list[Look]]:
     for entry, levels in enumerate(near):
         for level in levels:
             by_scale[level.scale].append((entry, level))
-    groups = []
+    groups: list[list[Look]] = []
     for scale in sorted(by_scale, reverse=True):
         rows = max(level.bottom - level.top for _, level in by_scale[scale])
         columns = max(level.right - level.left for _, level in by_scale[scale])
