@@ -24,7 +24,10 @@ from ferbench.explaining.maps import as_maps
 if TYPE_CHECKING:
     from ferbench.inputspec import InputSpec
 
-INSTALL = "class activation maps need the library grad-cam: pip install 'ferbench[explain]'"
+INSTALL = (
+    "class activation maps need the library grad-cam: pip install 'ferbench[explain]', or leave them out with --only "
+    "features,mistakes"
+)
 
 
 @dataclass(frozen=True, slots=True)

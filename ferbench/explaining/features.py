@@ -43,6 +43,10 @@ class FeatureWatch:
         finally:
             handle.remove()
 
+    def forget(self) -> None:
+        """Drop what was collected: a pass failed half way."""
+        self._given = []
+
     def take(self, samples: int) -> NDArray[np.float32]:
         """(samples, D) of the passes since the last call, of a batch of so many clips or images; forgets them.
 
