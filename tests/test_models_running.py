@@ -196,7 +196,9 @@ def test_a_card_that_states_no_layout_leaves_it_to_be_found(tmp_path):
     assert (model.spec.layout, model.spec.height, model.spec_source) == ("NCHW", 24, GUESSED)
 
 
-class Precision_(nn.Module):
+class Colours(nn.Module):
+    """Takes (N, 3, H, W)."""
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return images.mean(dim=(2, 3))
 
