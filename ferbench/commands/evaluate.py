@@ -114,13 +114,18 @@ def print_report(report: Any, out: Path) -> None:
     """Notices, what the audits found, the tables, and where the files are."""
     from ferbench.jobs.score import notices_of
     from ferbench.rendering.findings import findings_table
+    from ferbench.rendering.profile import profile_table
     from ferbench.rendering.terminal import print_tables, report_tables
     from ferbench.rendering.wording import plain
 
     terminal = console()
+    if report.audits:
+        print_tables([findings_table(report.audits)], terminal)
     for notice in (*notices_of(report.provenance), *report.caveats):
         terminal.print(f"note: {plain(notice)}", style="yellow", markup=False)
     if report.audits:
         print_tables([findings_table(report.audits)], terminal)
     print_tables(report_tables(report), terminal)
+    if report.provenance.get("profile"):
+        print_tables([profile_table(report.provenance["profile"])], terminal)
     terminal.print(f"report: {out / 'report.html'}", markup=False)

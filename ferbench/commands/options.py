@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -128,13 +129,20 @@ def gather(stage: str, flags: Mapping[str, Any], outputs: Sequence[str], *, defa
 
 
 def _with_paths(workspace: Workspace, section: dict[str, Any]) -> dict[str, Any]:
-    """The settings that may name a file, relative to the workspace and not to where the command was typed."""
-    for name in ("model", "arch"):
-        value = str(section.get(name, ""))
-        place, colon, factory = value.rpartition(":") if name == "arch" else (value, "", "")
-        if place and (workspace.folder / place).exists():
-            section[name] = f"{workspace.folder / place}{colon}{factory}"
-    return section
+    """The settings that may name files, relative to the workspace and not to where the command was typed."""
+
+    def placed(value: Any, is_arch: bool) -> Any:
+        if isinstance(value, list):
+            return [placed(each, is_arch) for each in value]
+        place, colon, factory = str(value).rpartition(":") if is_arch else (str(value), "", "")
+        # A model per fold is there when any fold's is.
+        pattern = "*".join(map(glob.escape, str(workspace.folder / place).split("{fold}")))
+        is_there = bool(place) and bool(glob.glob(pattern))
+        return f"{workspace.folder / place}{colon}{factory}" if is_there else value
+
+    return {
+        name: placed(value, name == "arch") if name in ("model", "arch") else value for name, value in section.items()
+    }
 
 
 def console() -> Console:
