@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ferbench.rendering.comparison import (
     Cell,
@@ -47,6 +47,7 @@ def _main_table(comparison: Comparison) -> Iterator[str]:
     yield r"\centering"
     yield rf"\caption{{{_caption(comparison)}}}"
     yield r"\label{tab:comparison}"
+    yield r"\small\setlength{\tabcolsep}{4pt}"
     yield rf"\begin{{tabular}}{{l{'r' * len(columns)}}}"
     yield r"\toprule"
     parts = chunks(columns)
@@ -63,19 +64,26 @@ def _main_table(comparison: Comparison) -> Iterator[str]:
     yield " ".join(rules)
     yield _table_row(["Method", *(escaped(column.title) for column in columns)])
     yield r"\midrule"
-    yield from (_row(row, columns) for row in comparison.runs)
+    for row in comparison.runs:
+        yield from _rows(row, columns)
     if comparison.published:
         yield r"\midrule"
         yield _table_row([rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\textit{{published}}}}"])
-        yield from (_row(row, columns) for row in comparison.published)
+        for row in comparison.published:
+            yield from _rows(row, columns)
     yield r"\bottomrule"
     yield r"\end{tabular}"
-    if comparison.notes:
-        yield r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize\raggedright"
-        for mark, sentence in comparison.notes.items():
-            yield rf"\textsuperscript{{{mark}}}~{escaped(sentence)}\par"
-        yield r"\end{minipage}"
+    # One after the other on a line: the notes of many published rows would be longer than the page.
+    yield from _small_print(rf"\textsuperscript{{{mark}}}~{escaped(text)}" for mark, text in comparison.notes.items())
     yield r"\end{table}"
+
+
+def _small_print(sentences: Iterable[str]) -> Iterator[str]:
+    lines = list(sentences)
+    if lines:
+        yield r"\par\smallskip\begin{minipage}{\linewidth}\scriptsize\raggedright"
+        yield from lines
+        yield r"\end{minipage}"
 
 
 def _caption(comparison: Comparison) -> str:
@@ -84,12 +92,22 @@ def _caption(comparison: Comparison) -> str:
     return escaped(" ".join([*heads, *told]))
 
 
-def _row(row: Row, columns: Sequence[Column]) -> str:
-    cells = [_cell(row.cells.get(column), row, column) for column in columns]
-    return _table_row([f"{escaped(row.label)}{_marks(row.marks)}", *cells])
+def _rows(row: Row, columns: Sequence[Column]) -> Iterator[str]:
+    """The row, and its intervals below it: beside the values they would not fit the page."""
+    found = [(column, row.cells.get(column)) for column in columns]
+    yield _table_row([f"{escaped(row.label)}{_marks(row.marks)}", *(_cell(cell, row) for _, cell in found)])
+    if any(cell and cell.interval for _, cell in found):
+        yield _table_row(["", *(_interval(cell, column) for column, cell in found)])
 
 
-def _cell(cell: Cell | None, row: Row, column: Column) -> str:
+def _interval(cell: Cell | None, column: Column) -> str:
+    if not cell or not cell.interval:
+        return ""
+    low, high = (figure(end, column.metric) for end in (cell.interval.low, cell.interval.high))
+    return rf"{{\scriptsize[{escaped(low)}, {escaped(high)}]}}"
+
+
+def _cell(cell: Cell | None, row: Row) -> str:
     if cell is None:
         return "--"
     text = escaped(cell.text)
@@ -99,9 +117,6 @@ def _cell(cell: Cell | None, row: Row, column: Column) -> str:
         text = rf"\underline{{{text}}}"
     if cell.deviation:
         text += rf" $\pm$ {escaped(cell.deviation)}"
-    if cell.interval:
-        low, high = (figure(end, column.metric) for end in (cell.interval.low, cell.interval.high))
-        text += rf" {{\scriptsize[{escaped(low)}, {escaped(high)}]}}"
     return text + _marks(cell.marks)
 
 
@@ -110,16 +125,18 @@ def _paired_table(comparison: Comparison) -> Iterator[str]:
     yield r"\centering"
     yield rf"\caption{{{escaped(comparison.paired_note)}}}"
     yield r"\label{tab:comparison-paired}"
+    yield r"\footnotesize\setlength{\tabcolsep}{3pt}"
     yield r"\begin{tabular}{llllrrrrrrr}"
     yield r"\toprule"
     yield _table_row([
         "Dataset", "Metric", "A", "B", "A $-$ B", "Interval", "$p$", "Holm", "McNemar $p$", "Holm", "$n$",
     ])  # fmt: skip
     yield r"\midrule"
+    refused = []
     for row in comparison.paired:
         head = [escaped(text) for text in (row.dataset, metric_title(row.metric), row.first, row.second)]
         if row.refused:
-            yield _table_row([*head, rf"\multicolumn{{7}}{{l}}{{not compared: {escaped(row.refused)}}}"])
+            refused.append(f"{head[2]} $-$ {head[3]} on {head[0]} not compared: {escaped(row.refused)}.")
             continue
         ends = row.interval
         low, high = (escaped(signed(end, row.metric)) for end in (ends.low, ends.high)) if ends else ("--", "--")
@@ -129,6 +146,7 @@ def _paired_table(comparison: Comparison) -> Iterator[str]:
         ])  # fmt: skip
     yield r"\bottomrule"
     yield r"\end{tabular}"
+    yield from _small_print(dict.fromkeys(refused))
     yield r"\end{table}"
 
 

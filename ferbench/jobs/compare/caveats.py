@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -46,10 +45,9 @@ def run_caveats(group: Group, run: Run, common: frozenset[tuple[str, str, str]])
     """Sentences about a run that hold for every metric of its dataset."""
     yield from _coverage(group, run, common)
     provenance = run.predictions.provenance
-    for key, words in (("views", "Test-time views"), ("ensemble", "Ensemble")):
-        values = {_text(each.predictions.provenance.get(key)) for each in group.runs}
-        if len(values) > 1 and _text(provenance.get(key)):
-            yield f"{words}: {_text(provenance.get(key))}."
+    ensemble = provenance.get("ensemble")
+    if isinstance(ensemble, Mapping):
+        yield f"An ensemble of {counted(len(ensemble.get('members', ())), 'model')}."
     selects = {_selected_on(each) for each in group.runs}
     chosen = _selected_on(run)
     if chosen == "test":
@@ -70,6 +68,9 @@ def group_caveats(group: Group) -> Iterator[str]:
     lists = _by_value(group, lambda run: ", ".join(sorted(map(canonical_name, run.predictions.labels.names))))
     if len(lists) > 1:
         yield f"The runs know different classes: {_listed(lists)}."
+    views = _by_value(group, lambda run: _views(run.predictions.provenance.get("views")))
+    if len(views) > 1:
+        yield f"The runs average different test-time views: {_listed(views)}."
 
 
 def _by_value(group: Group, value_of: Callable[[Run], str]) -> dict[str, list[str]]:
@@ -134,8 +135,13 @@ def _selected_on(run: Run) -> str:
     return str(facts.get("selection") or "")
 
 
-def _text(value: Any) -> str:
-    """Provenance in a line; empty for nothing."""
-    if value in (None, "", [], {}, 1):
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+def _views(views: Any) -> str:
+    """Test-time views in words: `one`, `2 clips, 3 crops, mirrored`."""
+    if not isinstance(views, Mapping) or views.get("count", 1) == 1:
+        return "one"
+    parts = [
+        counted(views.get(key, 1), noun)
+        for key, noun in (("views", "clip"), ("crops", "crop"))
+        if views.get(key, 1) > 1
+    ]
+    return ", ".join([*parts, *(["mirrored"] if views.get("flip") else [])]) or f"{views['count']}"
