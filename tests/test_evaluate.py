@@ -128,7 +128,7 @@ def test_predictions_are_right_and_every_sample_has_a_row(faces, tmp_path, ferbe
     assert report["provenance"]["recipe_id"] == RECIPE.id
     assert report["provenance"]["unlabelled"] == 0  # the unlabelled sample is in no fold
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        "predictions.parquet", "report.json", "report.html", "confusion.png",
+        "predictions.parquet", "report.json", "report.html", "report.md", "figures",
     }  # fmt: skip
 
 
@@ -313,7 +313,8 @@ def test_score_gives_the_same_report_from_the_file_alone(faces, tmp_path, ferben
     scored = ferbench("score", tmp_path / "run/predictions.parquet", "-o", tmp_path / "again", "--json")
     assert scored.code == 0, scored.err
     assert scored.json == ran.json
-    assert (tmp_path / "again/confusion.png").read_bytes() == (tmp_path / "run/confusion.png").read_bytes()
+    for name in ("confusion.png", "confusion.pdf", "per_class.pdf", "calibration.pdf"):
+        assert (tmp_path / "again/figures" / name).read_bytes() == (tmp_path / "run/figures" / name).read_bytes()
 
 
 def test_media_that_vanished_are_failures_and_the_rest_is_scored(faces, tmp_path, ferbench):

@@ -65,7 +65,7 @@ def command(
 ) -> None:
     """Evaluate a model on the test parts of MANIFEST.
 
-    Writes predictions.parquet, report.json, report.html and confusion.png. A run that was stopped continues.
+    Writes predictions.parquet, report.html, report.md, report.json and figures/. A run that was stopped continues.
 
     \b
     Examples:
@@ -113,18 +113,14 @@ def _workspace_manifest(settings: Settings) -> Path:
 def print_report(report: Any, out: Path) -> None:
     """Notices, what the audits found, the tables, and where the files are."""
     from ferbench.jobs.score import notices_of
-    from ferbench.rendering.findings import findings_table
     from ferbench.rendering.profile import profile_table
-    from ferbench.rendering.terminal import print_tables, report_tables
+    from ferbench.rendering.terminal import audit_tables, print_tables, report_tables
     from ferbench.rendering.wording import plain
 
     terminal = console()
-    if report.audits:
-        print_tables([findings_table(report.audits)], terminal)
     for notice in (*notices_of(report.provenance), *report.caveats):
         terminal.print(f"note: {plain(notice)}", style="yellow", markup=False)
-    if report.audits:
-        print_tables([findings_table(report.audits)], terminal)
+    print_tables(audit_tables(report), terminal)
     print_tables(report_tables(report), terminal)
     if report.provenance.get("profile"):
         print_tables([profile_table(report.provenance["profile"])], terminal)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ferbench.cards import read_card
 from ferbench.jobs.align import MANIFEST, AlignOptions, AlignResult, RunOptions, align
+from ferbench.jobs.audit import audit_predictions
 from ferbench.jobs.evaluate import EvaluateOptions, evaluate
 from ferbench.jobs.score import REPORT_HTML, write_report
 from ferbench.jobs.splits import SplitsResult, split_manifest
@@ -41,5 +42,6 @@ def demo(out: Path, run: RunOptions) -> DemoResult:
     splits = split_manifest(out / "faces" / MANIFEST, out / "splits", split_options, dialect="former")
     options = EvaluateOptions(model=(MODEL,), device=run.device, workers=run.workers, overwrite=run.overwrite)
     result = evaluate(splits.manifest, splits.path, out, options)
-    report = write_report(result.predictions, out, aligned=splits.manifest)
+    findings = audit_predictions(result.predictions, manifest=splits.manifest)
+    report = write_report(result.predictions, out, aligned=splits.manifest, audits=findings)
     return DemoResult(run, aligned, splits, report, out / REPORT_HTML)

@@ -1,37 +1,43 @@
-"""The confusion matrix as a picture: rows true, columns predicted, coloured by the fraction of the row."""
+"""The confusion matrix as a figure for a paper: rows true, columns predicted, shaded by the fraction of the row."""
 
 from __future__ import annotations
 
-import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ferbench.labels import LabelSet
 from ferbench.metrics import Confusion
-from ferbench.rendering.fonts import drawable, font_path
-from ferbench.rendering.wording import counted, elided
-from ferbench.storage import write_bytes
+from ferbench.rendering.fonts import drawable, font, text_width
+from ferbench.rendering.wording import elided
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK, GREY, ABSENT = "#1a1a1a", "#5f6368", "#ececec"
 NO_PREDICTION = "no prediction"
 MOST_NAME_CHARACTERS = 30
 EXTRA_COLUMN_GAP = 0.3
 """Cells between the last class and the column of samples without a prediction."""
+POINTS = 72
+"""An inch."""
+SMALLEST_CELL, LARGEST_CELL = 8.0, 34.0
+"""Points: a few classes do not fill the column, and 200 make a wider figure."""
+HEADING = 15.0
+"""Points that the words `true class` and `predicted class` take."""
+PAD = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Style:
-    """What depends on the number of classes; lengths in inches, type in points."""
+    """What depends on the number of classes: the width in inches, type in points."""
 
-    cell: float
+    width: float
     count: float
     percent: float
     """0 writes no percent."""
@@ -41,16 +47,44 @@ class _Style:
 
 def _style(size: int) -> _Style:
     if size <= 8:
-        return _Style(cell=0.78, count=11, percent=8, label=10.5, rotation=40)
+        return _Style(width=3.35, count=7.5, percent=5.5, label=7.5, rotation=40)
     if size <= 12:
-        return _Style(cell=0.66, count=9.5, percent=7, label=10, rotation=40)
+        return _Style(width=5.0, count=7.5, percent=5.5, label=7.5, rotation=40)
     if size <= 24:
-        return _Style(cell=0.42, count=7, percent=0, label=8.5, rotation=90)
-    return _Style(cell=0.29, count=5.5, percent=0, label=7.5, rotation=90)
+        return _Style(width=7.0, count=6.5, percent=0, label=7, rotation=90)
+    return _Style(width=7.0, count=4.5, percent=0, label=6, rotation=90)
 
 
-def confusion_png(confusion: Confusion, labels: LabelSet, *, title: str, dpi: int = 150) -> bytes:
-    """PNG bytes; the same inputs give the same bytes.
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Lengths in points."""
+
+    cell: float
+    columns: float
+    """Of cells, the gap before the last one included."""
+    left: float
+    right: float
+    bottom: float
+
+    @staticmethod
+    def of(style: _Style, rows: list[str], columns: list[str]) -> _Layout:
+        turn = math.radians(style.rotation)
+        widest = max(text_width(name, style.label) for name in columns)
+        left = HEADING + PAD + max(text_width(name, style.label) for name in rows) + PAD
+        # A slanted name reaches to the left of its column, the first one the farthest.
+        left = max(left, text_width(columns[0], style.label) * math.cos(turn))
+        right = PAD if style.percent else SCALE_GAP + SCALE_WIDTH + 3.4 * style.label + PAD
+        count = len(rows) + (1 + EXTRA_COLUMN_GAP if len(columns) > len(rows) else 0)
+        cell = (style.width * POINTS - left - right) / count
+        cell = min(max(cell, SMALLEST_CELL), LARGEST_CELL)
+        return _Layout(cell, count, left, right, HEADING + PAD + 0.6 * style.label + widest * math.sin(turn))
+
+
+SCALE_GAP, SCALE_WIDTH = 8.0, 6.0
+
+
+def confusion_figure(confusion: Confusion, labels: LabelSet) -> Figure:
+    """A figure as wide as a column of a paper (3.35 in, 5 in from 9 classes, 7 in from 13).
 
     A cell holds its count and, up to 12 classes, its percent of all samples of the true class; samples without a
     prediction are a column of their own, so each row adds up to 100 percent. Rows of absent classes are hatched.
@@ -58,34 +92,37 @@ def confusion_png(confusion: Confusion, labels: LabelSet, *, title: str, dpi: in
     from matplotlib.figure import Figure
 
     style = _style(len(labels))
-    fractions = row_fractions(confusion)
+    names = [elided(drawable(name), MOST_NAME_CHARACTERS) for name in labels.names]
+    present = confusion.present("all")
+    rows = [name if here else f"{name} (absent)" for name, here in zip(names, present, strict=True)]
     has_extra = bool(confusion.unscored.any())
-    width = len(labels) + (1 + EXTRA_COLUMN_GAP if has_extra else 0)
-    figure = Figure(figsize=(style.cell * width, style.cell * len(labels)), facecolor="white")
-    axes = figure.add_axes((0, 0, 1, 1), facecolor="white")
-    axes.set(xlim=(0, width), ylim=(len(labels), 0))
+    columns = [*names, NO_PREDICTION] if has_extra else names
+    layout = _Layout.of(style, rows, columns)
+    width = layout.left + layout.cell * layout.columns + layout.right
+    height = PAD + layout.cell * len(labels) + layout.bottom
+    figure = Figure(figsize=(width / POINTS, height / POINTS), facecolor="white")
+    place = (layout.left / width, layout.bottom / height, layout.cell * layout.columns / width,
+             layout.cell * len(labels) / height)  # fmt: skip
+    axes = figure.add_axes(place, facecolor="white")
+    axes.set(xlim=(0, layout.columns), ylim=(len(labels), 0))
     axes.grid(False)
+    fractions = row_fractions(confusion)
     _paint(axes, fractions[:, :-1], left=0)
     if has_extra:
         _paint(axes, fractions[:, -1:], left=len(labels) + EXTRA_COLUMN_GAP)
     _hatch_absent(axes, confusion, has_extra=has_extra)
-    _write_cells(axes, confusion, fractions, style)
-    _write_names(axes, confusion, labels, style, has_extra=has_extra)
-    _write_title(axes, confusion, title, style)
+    _write_cells(axes, confusion, fractions, style, layout.cell)
+    _write_names(axes, rows, columns, style, present)
+    for axis, words, where in (("y", "true class", layout.left), ("x", "predicted class", layout.bottom)):
+        offset = (-where + HEADING / 2, 0) if axis == "y" else (0, -where + HEADING / 2)
+        axes.annotate(
+            words, (0, 0.5) if axis == "y" else (0.5, 0), xycoords="axes fraction", xytext=offset,
+            textcoords="offset points", rotation=90 if axis == "y" else 0, ha="center", va="center",
+            fontproperties=font(style.label, bold=True), color=INK, usetex=False,
+        )  # fmt: skip
     if not style.percent:
-        _paint_scale(axes, style, width=width)
-    buffer = io.BytesIO()
-    # Software=None: matplotlib would write its version into the file.
-    figure.savefig(
-        buffer, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.2, facecolor="white", transparent=False,
-        metadata={"Software": None},
-    )  # fmt: skip
-    return buffer.getvalue()
-
-
-def write_confusion_png(confusion: Confusion, labels: LabelSet, path: Path, *, title: str, dpi: int = 150) -> None:
-    """Write the picture, atomically."""
-    write_bytes(path, confusion_png(confusion, labels, title=title, dpi=dpi))
+        _paint_scale(axes, style, width=layout.columns * layout.cell)
+    return figure
 
 
 def row_fractions(confusion: Confusion) -> NDArray[np.float64]:
@@ -134,7 +171,7 @@ def _paint(axes: Axes, fractions: NDArray[np.float64], *, left: float) -> None:
         np.arange(rows + 1),
         shades(fractions),
         edgecolors="#dfe3e8",
-        linewidth=0.5,
+        linewidth=0.4,
         clip_on=False,
     )
 
@@ -151,7 +188,7 @@ def _hatch_absent(axes: Axes, confusion: Confusion, *, has_extra: bool) -> None:
             )
 
 
-def _write_cells(axes: Axes, confusion: Confusion, fractions: NDArray[np.float64], style: _Style) -> None:
+def _write_cells(axes: Axes, confusion: Confusion, fractions: NDArray[np.float64], style: _Style, cell: float) -> None:
     colours = shades(fractions)
     for row, column, count in _counts(confusion):
         # Without the percent below it, a zero says no more than an empty cell, and hundreds of them drown the others.
@@ -160,11 +197,14 @@ def _write_cells(axes: Axes, confusion: Confusion, fractions: NDArray[np.float64
         size = len(confusion.unscored)
         x = column + 0.5 + (EXTRA_COLUMN_GAP if column == size else 0)
         colour = text_colour(colours[row, column])
-        above = 0.1 if style.percent else 0
-        shrunk = min(1.0, 4 / len(str(count))) if not style.percent else 1.0
-        _text(axes, x, row + 0.5 - above, str(count), style.count * shrunk, colour)
-        if style.percent:
-            _text(axes, x, row + 0.76, f"{100 * fractions[row, column]:.1f}%", style.percent, colour)
+        text = f"{count:,}" if style.percent else str(count)
+        above = 0.13 if style.percent and count else 0
+        fitting = min(1.0, 0.92 * cell / text_width(text, style.count))
+        _text(axes, x, row + 0.5 - above, text, style.count * fitting, colour if count else GREY)
+        if style.percent and count:
+            percents = f"{100 * fractions[row, column]:.1f}%"
+            fitting = min(1.0, 0.92 * cell / text_width(percents, style.percent))
+            _text(axes, x, row + 0.74, percents, style.percent * fitting, colour)
 
 
 def _counts(confusion: Confusion) -> Iterator[tuple[int, int, int]]:
@@ -177,62 +217,34 @@ def _counts(confusion: Confusion) -> Iterator[tuple[int, int, int]]:
             yield row, len(confusion.unscored), int(confusion.unscored[row])
 
 
-def _write_names(axes: Axes, confusion: Confusion, labels: LabelSet, style: _Style, *, has_extra: bool) -> None:
-    names = [elided(drawable(name), MOST_NAME_CHARACTERS) for name in labels.names]
-    middles = [label + 0.5 for label in range(len(labels))]
-    present = confusion.present("all")
-    rows = [name if here else f"{name} (absent)" for name, here in zip(names, present, strict=True)]
-    columns = [*names, NO_PREDICTION] if has_extra else names
-    column_middles = [*middles, len(labels) + EXTRA_COLUMN_GAP + 0.5] if has_extra else middles
-    font = _font(style.label)
-    axes.set_yticks(middles, labels=rows, fontproperties=font, color=INK)
-    axes.set_xticks(column_middles, labels=columns, fontproperties=font, color=INK, rotation=style.rotation)
+def _write_names(axes: Axes, rows: list[str], columns: list[str], style: _Style, present: NDArray[np.bool_]) -> None:
+    middles = [label + 0.5 for label in range(len(rows))]
+    column_middles = [*middles, len(rows) + EXTRA_COLUMN_GAP + 0.5][: len(columns)]
+    name_font = font(style.label)
+    axes.set_yticks(middles, labels=rows, fontproperties=name_font, color=INK)
+    axes.set_xticks(column_middles, labels=columns, fontproperties=name_font, color=INK, rotation=style.rotation)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set(parse_math=False, usetex=False)
     for label in axes.get_xticklabels():
         label.set(rotation_mode="anchor", ha="right", va="center" if style.rotation == 90 else "top")
     for label, here in zip(axes.get_yticklabels(), present, strict=True):
         label.set_color(INK if here else GREY)
-    axes.tick_params(length=0, pad=6)
+    axes.tick_params(length=0, pad=PAD)
     axes.spines[:].set_visible(False)
-    heading = _font(style.label + 1, bold=True)
-    axes.set_ylabel("true class", fontproperties=heading, color=INK, labelpad=10, usetex=False)
-    axes.set_xlabel("predicted class", fontproperties=heading, color=INK, labelpad=10, usetex=False)
-
-
-def _write_title(axes: Axes, confusion: Confusion, title: str, style: _Style) -> None:
-    """Title and what the numbers are, above the first column, at a fixed distance in points."""
-    scored, total = int(confusion.matrix.sum()), int(confusion.support("all").sum())
-    lines = [counted(total, "sample") + (f", {total - scored:,} without a prediction" if scored < total else "")]
-    if style.percent:
-        lines[0] += ": count, and percent of the true class"
-    else:
-        lines[0] += ": counts other than 0"
-    for text, size, bold, up in ((lines[0], 9.5, False, 10), (title, 14, True, 27)):
-        axes.annotate(
-            drawable(text), (0, 1), xycoords="axes fraction", xytext=(0, up), textcoords="offset points",
-            fontproperties=_font(size, bold=bold), color=INK if bold else GREY, parse_math=False, usetex=False,
-        )  # fmt: skip
 
 
 def _paint_scale(axes: Axes, style: _Style, *, width: float) -> None:
     """The colour scale, where cells are too small for percents."""
-    scale = axes.inset_axes((1 + 0.8 / width, 0, 0.6 / width, 1))
+    scale = axes.inset_axes((1 + SCALE_GAP / width, 0, SCALE_WIDTH / width, 1))
     scale.pcolormesh([0, 1], np.linspace(0, 1, 101), shades(np.linspace(0, 1, 100))[:, None])
     scale.set_xticks([])
-    scale.set_yticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "25", "50", "75", "100"], fontproperties=_font(style.label))
+    scale.set_yticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "25", "50", "75", "100"], fontproperties=font(style.label))
     scale.yaxis.tick_right()
     scale.yaxis.set_label_position("right")
-    scale.set_ylabel("percent of the true class", fontproperties=_font(style.label), color=INK, usetex=False)
-    scale.tick_params(length=0, colors=INK)
+    scale.set_ylabel("percent of the true class", fontproperties=font(style.label), color=INK, usetex=False, labelpad=1)
+    scale.tick_params(length=0, colors=INK, pad=2)
     scale.spines[:].set_visible(False)
 
 
 def _text(axes: Axes, x: float, y: float, text: str, size: float, colour: str) -> None:
-    axes.text(x, y, text, fontproperties=_font(size), color=colour, ha="center", va="center", usetex=False)
-
-
-def _font(size: float, *, bold: bool = False) -> Any:
-    from matplotlib.font_manager import FontProperties
-
-    return FontProperties(fname=str(font_path(bold=bold)), size=size)
+    axes.text(x, y, text, fontproperties=font(size), color=colour, ha="center", va="center", usetex=False)

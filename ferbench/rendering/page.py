@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,21 +12,37 @@ from typing import Any
 
 import pyarrow as pa
 
+from ferbench.findings import by_severity, count_severities
 from ferbench.labels import canonical_name
 from ferbench.manifest import Manifest
 from ferbench.metrics import METRICS
 from ferbench.recipe import Recipe
-from ferbench.rendering.confusion import confusion_png
+from ferbench.rendering import grids
+from ferbench.rendering.calibration import curve_drawing
+from ferbench.rendering.matrix import NUM_SHADES, matrix_drawing, shade_colours
+from ferbench.rendering.mistakes import few_crops, shown_mistakes
 from ferbench.rendering.samples import Crop, SampleRow, failed_mask, origin_mark, select_samples, tile
-from ferbench.rendering.wording import VIEW_NAMES, absent_note, counted, percent, plain, shown_views
+from ferbench.rendering.wording import (
+    absent_note,
+    bracketed,
+    counted,
+    distinct_metrics,
+    level_of,
+    measured,
+    plain,
+    shown_views,
+    units_of,
+    without_probabilities,
+)
 from ferbench.report import Report
 from ferbench.storage import write_text
 
 HEADLINES = ("war", "uar", "macro_f1")
 """The metrics that are also shown large."""
-MOST_SAMPLES = 60
+MOST_SAMPLES = 40
 MOST_FAILURES = 200
-CONFUSION_DPI = 150
+FEW_CLASSES = 12
+"""Up to so many classes, every percent has room in the matrix, and the largest confusions are seen at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,34 +60,64 @@ class Page:
     """Provenance as (name, value): versions, device, command line."""
     predicted: Mapping[str, str] = field(default_factory=dict)
     """sample_id -> name of the predicted class, shown with the faces."""
+    profile: tuple[tuple[str, str], ...] = ()
+    """What the model costs as (name, value)."""
+    figures: tuple[str, ...] = ()
+    """Names of the figures that lie in `figures/` beside the page."""
+    audited: bool = False
+    """The audits ran: when they found nothing, the page says so."""
 
 
 def render_page(page: Page) -> str:
     """The HTML text; the same page gives the same text."""
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-        finalize=_finalized,
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True, finalize=_finalized,
     )  # fmt: skip
-    environment.filters["percent"] = percent
-    source = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     report = page.report
-    return environment.from_string(source).render(
-        page=page,
-        report=report,
-        views=[(view, VIEW_NAMES[view]) for view in shown_views(report)],
-        metrics=METRICS,
-        headlines=[name for name in HEADLINES if name in METRICS],
-        over_folds=report.over_folds,
-        absent=absent_note(report),
-        confusion=_confusion(report),
-        faces=None if page.aligned is None else _faces(page.aligned, page.predicted),
-        failures=report.failures[:MOST_FAILURES],
-        reasons=_reasons(error for _, error in report.failures),
-        recipe=[] if page.recipe is None else _recipe_rows(page.recipe),
-        counted=counted,
-    )
+    shown = sections_of(page)
+    context = {
+        "page": page,
+        "report": report,
+        "shown": shown,
+        "sections": list(shown.items()),
+        "audits": by_severity(report.audits),
+        "severities": severities_text(report),
+        "cards": [_card(report, name) for name in HEADLINES],
+        "headline_grids": grids.headline_grids(report),
+        "score_notes": score_notes(report),
+        "definitions": grids.definition_grid(report),
+        "fold_grids": grids.fold_grids(report),
+        "class_grid": grids.class_grid(report),
+        "drawing": matrix_drawing(report),
+        "matrix_words": matrix_words(report),
+        "light_shades": shade_colours(dark=False),
+        "dark_shades": shade_colours(dark=True),
+        "num_shades": NUM_SHADES,
+        "confusions": grids.confusions_grid(report) if len(report.labels) > FEW_CLASSES else None,
+        "count_grid": grids.count_grid(report),
+        "share_grid": grids.share_grid(report),
+        "curve": None if report.calibration is None else curve_drawing(report.calibration),
+        "ece": measured(report.pooled.probability["ece"], "percent"),
+        "probability_grid": grids.probability_grid(report),
+        "calibration_grid": grids.calibration_grid(report),
+        "without_probabilities": without_probabilities(report),
+        "subgroup_grids": grids.subgroup_grids(report),
+        "num_mistakes": num_mistakes(report),
+        "mistakes": [] if page.aligned is None else _mistakes(page),
+        "mistake_grid": grids.mistake_grid(report),
+        "faces": None if page.aligned is None else _faces(page.aligned, page.predicted),
+        "failure_grid": grids.failure_grid(report, most=MOST_FAILURES),
+        "reasons": reasons_of(error for _, error in report.failures),
+        "recipe_grid": page.recipe and grids.recipe_grid(page.recipe),
+        "profile_grid": page.profile
+        and grids.words_grid("costs", "What the model costs", ("what", "value"), page.profile),
+        "fact_grid": page.facts and grids.words_grid("facts", "What made these numbers", ("what", "value"), page.facts),
+        "counted": counted,
+    }
+    return environment.get_template("report.html").render(context)
 
 
 def write_page(page: Page, path: Path) -> None:
@@ -80,45 +125,109 @@ def write_page(page: Page, path: Path) -> None:
     write_text(path, render_page(page))
 
 
+SECTIONS = {
+    "audits": "Audits", "numbers": "Headline numbers", "folds": "Per fold", "classes": "Per class",
+    "confusion": "Confusion matrix", "calibration": "Calibration", "subgroups": "Subgroups",
+    "mistakes": "Worst mistakes", "faces": "Faces", "failures": "What failed", "recipe": "Recipe", "profile": "Profile",
+    "provenance": "Provenance",
+}  # fmt: skip
+"""Anchor -> title, in the order of the page and of the Markdown."""
+
+
+def sections_of(page: Page) -> dict[str, str]:
+    """Anchor -> title of the sections that this page has something to say in."""
+    report = page.report
+    optional = {
+        "audits": page.audited or report.audits, "folds": len(report.folds) > 1, "subgroups": report.subgroups,
+        "mistakes": report.mistakes, "faces": page.aligned is not None, "failures": report.failures,
+        "recipe": page.recipe, "profile": page.profile, "provenance": page.facts,
+    }  # fmt: skip
+    return {section: title for section, title in SECTIONS.items() if optional.get(section, True)}
+
+
 def _finalized(value: Any) -> Any:
     """What jinja2 does with a value before it escapes it; the output of the template's own macros is left alone."""
     return plain(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
-def _confusion(report: Report) -> dict[str, Any]:
-    png = confusion_png(report.pooled.confusion, report.labels, title="Confusion matrix, pooled", dpi=CONFUSION_DPI)
-    width, height = struct.unpack(">II", png[16:24])
-    # Shown at half its pixels, so that it is sharp on a dense display and on paper.
-    confusion = report.pooled.confusion
-    rows = [
-        {
-            "label": label, "name": name, "absent": not present, "counts": confusion.matrix[label].tolist(),
-            "unscored": int(confusion.unscored[label]),
-        }
-        for label, (name, present) in enumerate(zip(report.labels.names, confusion.present("all"), strict=True))
-    ]  # fmt: skip
-    return {"uri": _data_uri(png, "image/png"), "width": width // 2, "height": height // 2, "rows": rows}
+# --- words that the Markdown shares ------------------------------------------------------------------------------------
 
 
-def _reasons(errors: Iterable[str]) -> list[tuple[str, int]]:
+def severities_text(report: Report) -> str:
+    """`1 error, 2 warnings`."""
+    found = count_severities(report.audits)
+    return ", ".join(counted(count, severity) for severity, count in found.items() if count)
+
+
+def score_notes(report: Report) -> list[str]:
+    """What the columns of the tables of scores mean, as sentences."""
+    both = len(shown_views(report)) > 1
+    views = "scored samples are those with a prediction" + (
+        "; over all samples, one without a prediction counts as an error of its class" if both else ""
+    )
+    notes = [
+        "pooled is the metric of the sum of the folds’ confusion matrices; mean of folds is the mean of the per-fold "
+        f"values, and ± sd their sample standard deviation (n − 1). They are different numbers. {views.capitalize()}. An "
+        "en dash is a value that is not defined."
+    ]
+    notes += [
+        f"{level_of(table)}, {units_of(table)}: the interval by {table.method}, over "
+        f"{counted(table.num_units, units_of(table)[:-1])}, {table.replicates:,} replicates, seed {table.seed}."
+        for table in report.intervals
+    ]
+    if len(report.intervals) > 1:
+        clusters = units_of(report.intervals[-1])
+        notes.append(
+            f"Samples of one {clusters[:-1]} resemble each other: the intervals over {clusters} allow for "
+            "that, those over samples do not."
+        )
+    absent = absent_note(report)
+    return [*notes, *([f"{absent}."] if absent else [])]
+
+
+def matrix_words(report: Report) -> str:
+    """What the matrix shows."""
+    cells = "count, and percent of the true class" if len(report.labels) <= FEW_CLASSES else "counts other than 0"
+    extra = " Samples without a prediction are a column of their own." if report.num_scored < report.num_samples else ""
+    return f"Rows are true, columns predicted; {cells}, the darker the larger its share of the row.{extra}"
+
+
+def num_mistakes(report: Report) -> int:
+    """Scored samples that were given another class than their own."""
+    return int(report.num_scored - report.pooled.confusion.hits.sum())
+
+
+def reasons_of(errors: Iterable[str]) -> list[tuple[str, int]]:
     """(reason, count), the commonest first; the reason is what stands before the first colon."""
     counts = Counter(error.partition(":")[0] for error in errors)
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _recipe_rows(recipe: Recipe) -> list[tuple[str, str, str]]:
-    return [
-        (stage, key, ", ".join(map(str, value)) if isinstance(value, tuple) else str(value))
-        for stage, settings in recipe.stages
-        for key, value in settings
+def _card(report: Report, name: str) -> dict[str, Any]:
+    unit = METRICS[name].unit
+    lines = [
+        f"{level_of(table)} {bracketed(table.pooled['detected'].get(name), unit)} over "
+        f"{counted(table.num_units, units_of(table)[:-1])}"
+        for table in report.intervals
     ]
-
-
-def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    if len(report.folds) > 1:
+        mean, deviation = report.over_folds(name, "detected")
+        lines.append(f"mean of folds {measured(mean, unit)} ± sd {measured(deviation, unit)}")
+    if len(shown_views(report)) > 1:
+        lines.append(f"pooled, all samples: {measured(report.pooled.values['all'][name], unit)}")
+    value = measured(report.pooled.values["detected"][name], unit)
+    return {"title": distinct_metrics()[name], "value": value, "lines": lines}
 
 
 # --- faces -------------------------------------------------------------------------------------------------------------
+
+
+def _mistakes(page: Page) -> list[dict[str, Any]]:
+    found = []
+    for shown in shown_mistakes(page.report, page.aligned):
+        row = few_crops(shown.row) if shown.row else None
+        found.append({"shown": shown, "crops": [_crop(row, crop) for crop in row.crops] if row else []})
+    return found
 
 
 def _faces(manifest: Manifest, predicted: Mapping[str, str]) -> dict[str, Any]:
@@ -127,7 +236,7 @@ def _faces(manifest: Manifest, predicted: Mapping[str, str]) -> dict[str, Any]:
     return {
         "total": selection.total,
         "failed": selection.failed,
-        "reasons": _reasons(error or "failed" for error in failed.column("error")),
+        "reasons": reasons_of(error or "failed" for error in failed.column("error")),
         "legend": [origin_mark(origin) for origin in selection.origins],
         "rows": [_face_row(row, predicted.get(row.sample_id)) for row in selection.rows],
     }
@@ -158,3 +267,7 @@ def _crop(row: SampleRow, crop: Crop) -> dict[str, Any]:
         "alt": "; ".join(words),
         "colour": colour if marked else None,
     }
+
+
+def _data_uri(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

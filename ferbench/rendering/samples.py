@@ -124,6 +124,14 @@ def select_samples(manifest: Manifest, *, most: int) -> Selection:
     return Selection(rows, len(manifest), len(lost), int(failed[chosen].sum()))
 
 
+def rows_of(manifest: Manifest, sample_ids: Sequence[str]) -> list[SampleRow]:
+    """The rows of these samples, as far as the manifest has them, in its order."""
+    wanted = pc.is_in(manifest.table.column("sample_id"), value_set=pa.array(sample_ids, pa.string()))
+    records = manifest.table.filter(wanted).to_pylist()
+    origins = _origins(manifest.root / "faces.parquet", [record["sample_id"] for record in records])
+    return [_row(manifest, record, origins, None) for record in records]
+
+
 def _row(
     manifest: Manifest, record: dict[str, Any], origins: dict[tuple[str, int], str], unusual: str | None
 ) -> SampleRow:

@@ -10,29 +10,37 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from ferbench.metrics import METRICS
+from ferbench.metrics import METRICS, PROBABILITY_METRICS
+from ferbench.metrics.table import UNITS
+from ferbench.rendering.findings import findings_table
 from ferbench.rendering.wording import (
     VIEW_NAMES,
     abbreviations,
     absent_note,
+    bracketed,
     counted,
+    distinct_metrics,
     elided,
+    level_of,
+    measured,
     percent,
     plain,
     shown_views,
+    units_of,
 )
 from ferbench.report import Report
 
 MOST_FAILURES = 10
 MOST_CONFUSIONS = 10
 MOST_NAME_CHARACTERS = 16
+FOLD_METRICS = ("war", "uar", "macro_f1", "weighted_f1")
 NO_PREDICTION = "no\npred."
 """Heading of the samples without a prediction, in as few columns as an abbreviated class name."""
 
 
 def report_tables(report: Report) -> list[RenderableType]:
     """Headline numbers, folds, classes, confusion matrix, absent classes, failures; only those with something to say."""
-    tables: list[RenderableType] = [_headline_table(report)]
+    tables: list[RenderableType] = [_headline_table(report, view) for view in shown_views(report)]
     if len(report.folds) > 1:
         tables += [_fold_table(report, view) for view in shown_views(report)]
     tables += [_class_table(report), _confusion_table(report)]
@@ -42,6 +50,13 @@ def report_tables(report: Report) -> list[RenderableType]:
     if report.failures:
         tables.append(_failure_table(report))
     return tables
+
+
+def audit_tables(report: Report) -> list[RenderableType]:
+    """What the audits found, to be printed before any number; a line when they found nothing."""
+    if report.audits:
+        return [findings_table(report.audits)]
+    return [Text("audits: nothing found")]
 
 
 def summary_table(title: str, rows: Mapping[str, str]) -> RenderableType:
@@ -62,34 +77,43 @@ def print_tables(renderables: Iterable[RenderableType], console: Console) -> Non
         console.print()
 
 
-def _headline_table(report: Report) -> RenderableType:
+def _headline_table(report: Report, view: str) -> RenderableType:
+    """Percents, then plain numbers, then those of the probabilities, with a line between; intervals of the pooled ones."""
+    many = len(report.folds) > 1
     table = _table()
     table.add_column("metric", no_wrap=True)
-    table.add_column("over", no_wrap=True)
-    for name in ("pooled", "mean of folds", "± sd"):
-        table.add_column(name, justify="right", no_wrap=True)
-    views = shown_views(report)
-    for view in views:
-        for metric, row in METRICS.items():
-            mean, deviation = report.over_folds(metric, view)
-            numbers = [percent(report.pooled.values[view][metric]), percent(mean), percent(deviation)]
-            last = metric == list(METRICS)[-1] and view != views[-1]
-            table.add_row(_cell(row.title), VIEW_NAMES[view], *numbers, end_section=last)
+    titles = ["pooled", *(f"{level_of(each)} over\n{units_of(each)}" for each in report.intervals)]
+    # Broken by hand, so that two kinds of intervals fit beside them in 80 columns.
+    for name in [*titles, *(["mean of\nfolds", "± sd"] if many else [])]:
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for unit in UNITS:
+        for key, title in distinct_metrics(unit).items():
+            mean, deviation = report.over_folds(key, view)
+            numbers = [measured(report.pooled.values[view][key], unit)]
+            numbers += [bracketed(each.pooled[view].get(key), unit) for each in report.intervals]
+            numbers += [measured(mean, unit), measured(deviation, unit)] if many else []
+            table.add_row(_cell(title), *numbers)
+        table.add_section()
+    if view == "detected" and report.calibration is not None:
+        for key, row in PROBABILITY_METRICS.items():
+            table.add_row(_cell(row.title), measured(report.pooled.probability[key], row.unit))
     scored = f"{report.num_scored:,} of {counted(report.num_samples, 'sample')} scored"
-    return _titled(f"{scored}, {counted(len(report.folds), 'fold')}; percent", table)
+    title = f"{scored}, {counted(len(report.folds), 'fold')}" if view == "detected" else VIEW_NAMES[view]
+    return _titled(f"{title}; percent, or plain with three decimals", table)
 
 
 def _fold_table(report: Report, view: str) -> RenderableType:
+    """The metrics that most papers print; the page has them all."""
     table = _table()
     table.add_column("fold", overflow="fold")
-    for name in ("n", "scored", *(row.title for row in METRICS.values())):
+    for name in ("n", "scored", *(METRICS[metric].title for metric in FOLD_METRICS)):
         table.add_column(name, justify="right", no_wrap=True)
     for fold in report.folds:
         table.add_row(
             _cell(elided(plain(fold.name), MOST_NAME_CHARACTERS)),
             f"{int(fold.confusion.support('all').sum())}",
             f"{int(fold.confusion.matrix.sum())}",
-            *(percent(fold.values[view][metric]) for metric in METRICS),
+            *(percent(fold.values[view][metric]) for metric in FOLD_METRICS),
         )
     return _titled(f"per fold, {VIEW_NAMES[view]}; percent", table)
 

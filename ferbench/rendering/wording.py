@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ferbench.intervals import Interval, IntervalTable
+from ferbench.metrics import METRICS, PROBABILITY_METRICS
 from ferbench.report import Report
 
 VIEW_NAMES = {"detected": "scored samples", "all": "all samples"}
@@ -14,6 +16,52 @@ VIEW_NAMES = {"detected": "scored samples", "all": "all samples"}
 def percent(value: float | None) -> str:
     """`45.67` for 0.4567; an en dash where the value is undefined. The unit is said by the table."""
     return "–" if value is None or math.isnan(value) else f"{100 * value:.2f}"
+
+
+def measured(value: float | None, unit: str) -> str:
+    """A metric as its unit is printed: `45.67` for 0.4567 of percent, `0.457` of plain, an infinity sign for infinity."""
+    if value is not None and math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if unit == "percent" or value is None or math.isnan(value):
+        return percent(value)
+    return f"{value:.3f}".replace("-", "−")
+
+
+def bracketed(interval: Interval | None, unit: str) -> str:
+    """`[45.67, 48.90]` in the unit of the metric; an en dash where it is undefined."""
+    if interval is None or math.isnan(interval.low):
+        return "–"
+    return f"[{measured(interval.low, unit)}, {measured(interval.high, unit)}]"
+
+
+def units_of(table: IntervalTable) -> str:
+    """What intervals were drawn over, in the plural: `samples`, `subjects`, `sources`."""
+    return plain(table.unit.removesuffix("_id").replace("_", " ")) + "s"
+
+
+def level_of(table: IntervalTable) -> str:
+    """`95%`."""
+    return f"{100 * table.level:g}%"
+
+
+def distinct_metrics(unit: str | None = None) -> dict[str, str]:
+    """Key -> title of the metrics of a unit, each number once: `WAR (accuracy)` where two names have one definition."""
+    titles: dict[str, list[str]] = {}
+    keys: dict[object, str] = {}
+    for key, row in METRICS.items():
+        if unit in (None, row.unit):
+            titles.setdefault(keys.setdefault(row.function, key), []).append(row.title)
+    return {key: first + (f" ({', '.join(others)})" if others else "") for key, (first, *others) in titles.items()}
+
+
+def without_probabilities(report: Report) -> str | None:
+    """The sentence that stands in place of the scores of probabilities where there are none."""
+    if report.calibration is not None:
+        return None
+    names = ", ".join(row.title for row in PROBABILITY_METRICS.values())
+    if not report.num_scored:
+        return f"Nothing was scored, so there are no {names} and no calibration curve."
+    return f"Only the predicted classes are known, not their probabilities: {names} and the calibration curve are left out."
 
 
 def counted(count: int, noun: str, nouns: str = "") -> str:
