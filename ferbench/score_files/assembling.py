@@ -84,6 +84,7 @@ def _scored(rows: ScoreRows, options: ScoreFileOptions, classes: Classes, findin
             int(row): f"{MISSING}: no class is given in {rows.where(int(row))}"
             for row in np.flatnonzero(said == NO_LABEL)
         }
+        errors |= {row: reason for row, reason in rows.reasons.items() if row in errors}
         return _Scored(one_hot_logits(said, num_classes=len(classes.labels)), targets, errors, True, "classes")
     given = logits_of(rows, options)
     order = classes.order or classes.labels
@@ -94,7 +95,8 @@ def _scored(rows: ScoreRows, options: ScoreFileOptions, classes: Classes, findin
     logits[np.isnan(given.logits).any(axis=1)] = np.nan
     if said is not None:
         _compare_with_said(rows, logits, said, classes.labels, findings)
-    return _Scored(logits, targets, given.errors, False, given.kind)
+    errors = given.errors | {row: reason for row, reason in rows.reasons.items() if row in given.errors}
+    return _Scored(logits, targets, errors, False, given.kind)
 
 
 def _compare_with_said(

@@ -47,6 +47,8 @@ class ScoreRows:
     targets: ClassColumn | None = None
     ignored: frozenset[int] = frozenset()
     """Integers that mean `no class` in this format: the -1 of Aff-Wild2."""
+    reasons: Mapping[int, str] = field(default_factory=dict)
+    """Row -> `reason: message` of why it has no prediction, where the file says so."""
     folds: tuple[str, ...] | None = None
     attributes: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -36,7 +36,7 @@ def logits_of(rows: ScoreRows, options: ScoreFileOptions) -> Logits:
     values = rows.values
     assert values is not None
     empty = np.isnan(values).all(axis=1)
-    broken = ~empty & ~np.isfinite(values).all(axis=1)
+    broken = ~empty & ~_usable(values)
     usable = ~empty & ~broken
     kind = options.values if options.values != "auto" else rows.kind
     tolerance = SAID_TOLERANCE if kind else AUTO_TOLERANCE
@@ -62,7 +62,7 @@ def logits_of(rows: ScoreRows, options: ScoreFileOptions) -> Logits:
     with np.errstate(over="ignore"):
         logits = values.astype(np.float32)
     # What float64 holds and float32 does not is no usable number either.
-    broken |= usable & ~np.isfinite(logits).all(axis=1)
+    broken |= usable & ~_usable(logits)
     logits[empty | broken] = np.nan
     errors = {
         int(row): f"missing-prediction: the cells are empty in {rows.where(int(row))}" for row in np.flatnonzero(empty)
@@ -72,3 +72,8 @@ def logits_of(rows: ScoreRows, options: ScoreFileOptions) -> Logits:
         for row in np.flatnonzero(broken)
     }
     return Logits(logits, kind, errors)
+
+
+def _usable(values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(N,) True for rows that have an argmax. The logarithm of 0 is minus infinity, and means a class that never is."""
+    return np.asarray((values < np.inf).all(axis=1) & (values > -np.inf).any(axis=1), np.bool_)

@@ -1,0 +1,419 @@
+"""`merge`: shards of predictions as one file, with the proof that every sample is in it once. Nothing is scored.
+
+The result is the same, byte for byte, for any number of shards in any order: rows in the order of the manifest where one is
+known, by sample id otherwise; classes in the manifest's order, else in that of most shards.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ferbench.dialects import read_any_manifest
+from ferbench.errors import DataError, PredictionsError
+from ferbench.findings import Finding
+from ferbench.labels import LabelSet
+from ferbench.manifest import Manifest
+from ferbench.predictions import Predictions, read_predictions, write_predictions
+from ferbench.score_files import Expected, expected_of_manifest
+from ferbench.storage import sha256_of_file
+
+MOST_NAMED = 5
+
+SAME = (
+    "manifest", "manifest_sha256", "recipe_id", "protocol", "input_spec", "views", "amp", "seed",
+)  # fmt: skip
+"""Provenance that shards must agree in, where any of them has it."""
+SAME_MODEL = ("model", "model_sha256", "ensemble")
+"""Provenance that is another for every fold's own model: `--mixed` lets it differ."""
+_NOT_ASKED = ("fold", "model", "shard")
+"""Of the question `asked`: what may differ between shards of one evaluation, or is compared by itself."""
+_NEVER_SHARED = ("asked", "audits", "job", "models", "notices", "profile", "shard", "unlabelled")
+"""Provenance that is put together by itself, or means nothing for the whole. Of the rest, what all shards say is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeOptions:
+    """What is merged, and what may differ."""
+
+    mixed: bool = False
+    """Shards may be of different models: a model per fold."""
+    split: str = ""
+    fold: str = ""
+    """Of the manifest: what the shards together should cover. Empty is its whole test part."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shard:
+    """One file."""
+
+    path: Path
+    predictions: Predictions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MergeResult:
+    """What came of it."""
+
+    predictions: Predictions
+    num_shards: int
+    checked_against: str
+    """What said which samples there should be; empty where nothing did."""
+    findings: tuple[Finding, ...] = field(default=())
+
+
+def merge(paths: Sequence[Path], out: Path, options: MergeOptions, *, manifest: Path | None = None) -> MergeResult:
+    """Read the shards, merge them and write `out`. Raises what `merge_shards` raises; nothing is written then."""
+    shards = read_shards(paths)
+    result = merge_shards(shards, options, manifest=read_any_manifest(manifest) if manifest else None)
+    provenance = dict(result.predictions.provenance)
+    recorded = provenance.get("manifest_sha256")
+    place = _recorded_place(shards)
+    if manifest is not None and recorded in (None, sha256_of_file(manifest)):
+        place = manifest
+    if place is not None:
+        provenance["manifest_path"] = Path(os.path.relpath(place.resolve(), out.parent.resolve())).as_posix()
+        provenance["manifest_sha256"] = recorded or sha256_of_file(place)
+    write_predictions(dataclasses.replace(result.predictions, provenance=provenance), out)
+    return result
+
+
+def read_shards(paths: Sequence[Path]) -> list[Shard]:
+    """Read every shard; one PredictionsError names all that are truncated, missing or no predictions, and doubled files."""
+    broken: list[str] = []
+    shards: list[Shard] = []
+    for path in paths:
+        try:
+            shards.append(Shard(path, read_predictions(path)))
+        except DataError as error:
+            broken.append(error.message if str(path) in error.message else f"{path}: {error.message}")
+    twice = [str(path) for path, count in Counter(path.resolve() for path in paths).items() if count > 1]
+    broken += [f"{path}: given twice" for path in twice]
+    if broken:
+        raise PredictionsError(f"nothing is merged, {len(broken)} shards cannot be used: {'; '.join(broken)}")
+    if not shards:
+        raise PredictionsError("there is no shard to merge")
+    return shards
+
+
+def merge_shards(shards: Sequence[Shard], options: MergeOptions, *, manifest: Manifest | None = None) -> MergeResult:
+    """One Predictions of all shards, every sample once.
+
+    Which samples there should be says `manifest`, else the manifest that the shards record, where it still is as it was,
+    else the shards' own `shard` record. Raises PredictionsError naming what is missing, doubled or unknown, a label that
+    is not the manifest's, and the provenance in which shards differ.
+    """
+    shards = sorted(shards, key=lambda shard: (min(shard.predictions.sample_ids, default=""), str(shard.path)))
+    _refuse_unlike(shards, options)
+    expected, against = _expected(shards, options, manifest)
+    problems = [*_doubled(shards), *_shard_problems(shards)]
+    there = {name for shard in shards for name in shard.predictions.sample_ids}
+    order = sorted(there)
+    if expected is not None:
+        wanted = [name for name, tested in zip(expected.ids.to_pylist(), expected.tested, strict=True) if tested]
+        problems += _coverage(wanted, there, expected.name)
+        order = wanted
+    if problems:
+        raise PredictionsError(f"nothing is merged: {'; '.join(problems)}", reason="merge")
+    merged = _joined(shards, order, _labels(shards, expected))
+    if expected is not None:
+        _refuse_other_targets(merged, expected)
+    findings = []
+    if not against:
+        findings.append(
+            Finding(
+                "warning", "coverage", "nothing says which samples there should be: a shard that is missing would not show",
+                "give --manifest",
+            )
+        )  # fmt: skip
+    provenance = {
+        **merged.provenance,
+        "merged": {"checked_against": against, "mixed": options.mixed},
+        "audits": _united(shards, "audits") + [finding.as_dict() for finding in findings],
+    }
+    return MergeResult(dataclasses.replace(merged, provenance=provenance), len(shards), against, tuple(findings))
+
+
+# --- what must be the same ---------------------------------------------------------------------------------------------
+
+
+def _refuse_unlike(shards: Sequence[Shard], options: MergeOptions) -> None:
+    """PredictionsError naming everything in which two shards differ and must not."""
+    first, differing = shards[0], []
+    for shard in shards[1:]:
+        one, other = first.predictions, shard.predictions
+        if one.labels.missing_from(other.labels) or other.labels.missing_from(one.labels):
+            raise PredictionsError(
+                f"nothing is merged: {first.path} has the classes {', '.join(one.labels.names)}, and {shard.path} "
+                f"{', '.join(other.labels.names)}"
+            )
+        if one.hard != other.hard:
+            raise PredictionsError(
+                f"nothing is merged: {first.path} and {shard.path} differ, one has logits and the other only classes"
+            )
+        keys = SAME if options.mixed else (*SAME, *SAME_MODEL)
+        facts = [(key, one.provenance.get(key), other.provenance.get(key)) for key in keys]
+        facts += [
+            (f"asked {key}", _asked(one).get(key), _asked(other).get(key))
+            for key in sorted({*_asked(one), *_asked(other)} - set(_NOT_ASKED))
+        ]
+        differing += [
+            f"{key} ({first.path}: {_short(left)}, {shard.path}: {_short(right)})"
+            for key, left, right in facts
+            if left != right
+        ]
+    if differing:
+        models_only = all(text.startswith(SAME_MODEL) for text in differing)
+        advice = "; different models, one per fold, are merged with --mixed" if models_only else ""
+        shown = "; ".join(differing[:MOST_NAMED]) + ("; …" if len(differing) > MOST_NAMED else "")
+        raise PredictionsError(f"nothing is merged, the shards differ in {shown}{advice}", reason="merge")
+
+
+def _asked(predictions: Predictions) -> Mapping[str, Any]:
+    asked = predictions.provenance.get("asked")
+    return asked if isinstance(asked, dict) else {}
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+# --- who should be there -----------------------------------------------------------------------------------------------
+
+
+def _expected(shards: Sequence[Shard], options: MergeOptions, manifest: Manifest | None) -> tuple[Expected | None, str]:
+    if manifest is not None:
+        return expected_of_manifest(manifest, split=options.split or _split_asked(shards), fold=options.fold), (
+            f"manifest {manifest.name!r}"
+        )
+    recorded = _recorded_manifest(shards)
+    if recorded is not None and not any(_asked(shard.predictions).get("limit") for shard in shards):
+        found = expected_of_manifest(recorded, split=options.split or _split_asked(shards), fold=options.fold)
+        return found, f"the recorded manifest {recorded.name!r}"
+    numbered = all(_number(shard) for shard in shards)
+    return None, "the shards' own numbers" if numbered else ""
+
+
+def _split_asked(shards: Sequence[Shard]) -> str:
+    return str(_asked(shards[0].predictions).get("split") or "")
+
+
+def _recorded_manifest(shards: Sequence[Shard]) -> Manifest | None:
+    """The manifest that all shards record, where one of them still finds it unchanged."""
+    place = _recorded_place(shards)
+    return read_any_manifest(place) if place is not None else None
+
+
+def _recorded_place(shards: Sequence[Shard]) -> Path | None:
+    digests = {shard.predictions.provenance.get("manifest_sha256") for shard in shards}
+    if len(digests) != 1 or None in digests:
+        return None
+    for shard in sorted(shards, key=lambda shard: str(shard.path)):
+        place = shard.path.parent / str(shard.predictions.provenance.get("manifest_path", ""))
+        if place.is_file() and sha256_of_file(place) in digests:
+            return place
+    return None
+
+
+def _number(shard: Shard) -> tuple[int, int, int | None] | None:
+    """(index from 1, of how many, samples of the whole) of a shard that knows; None of others."""
+    record = shard.predictions.provenance.get("shard")
+    if not isinstance(record, dict):
+        return None
+    index, of, total = record.get("index"), record.get("of"), record.get("total")
+    if not isinstance(index, int) or not isinstance(of, int) or not 1 <= index <= of:
+        return None
+    return index, of, total if isinstance(total, int) else None
+
+
+def _shard_problems(shards: Sequence[Shard]) -> list[str]:
+    """From the shards' own numbers: which is missing, doubled, or of another division; and too few rows in all."""
+    numbers = [(shard, number) for shard in shards if (number := _number(shard)) is not None]
+    if not numbers:
+        return []
+    counts = {of for _, (_, of, _) in numbers}
+    if len(counts) > 1:
+        return [f"the shards are of different divisions, {' and '.join(f'1 of {of}' for of in sorted(counts))}"]
+    of = counts.pop()
+    by_index: dict[int, list[str]] = {}
+    for shard, (index, _, _) in numbers:
+        by_index.setdefault(index, []).append(str(shard.path))
+    problems = [
+        f"shard {index} of {of} is there {len(places)} times: {', '.join(places)}"
+        for index, places in sorted(by_index.items())
+        if len(places) > 1
+    ]
+    gone = [index for index in range(1, of + 1) if index not in by_index]
+    if gone:
+        shown = ", ".join(map(str, gone[:MOST_NAMED])) + (", …" if len(gone) > MOST_NAMED else "")
+        problems.append(f"shard {shown} of {of} is missing")
+    totals = {total for _, (_, _, total) in numbers if total is not None}
+    rows = sum(len(shard.predictions) for shard in shards)
+    if not problems and totals and totals != {rows}:
+        problems.append(
+            f"the shards hold {rows} samples, and their records say {' or '.join(map(str, sorted(totals)))}"
+        )
+    return problems
+
+
+def _doubled(shards: Sequence[Shard]) -> list[str]:
+    place: dict[str, Path] = {}
+    pairs: dict[tuple[Path, Path], list[str]] = {}
+    for shard in shards:
+        for name in shard.predictions.sample_ids:
+            if name in place:
+                pairs.setdefault((place[name], shard.path), []).append(name)
+            else:
+                place[name] = shard.path
+    return [
+        f"{len(names)} samples are both in {one} and in {other}: {_listed(names)}"
+        for (one, other), names in pairs.items()
+    ]
+
+
+def _coverage(wanted: Sequence[str], there: set[str], source: str) -> list[str]:
+    missing = [name for name in wanted if name not in there]
+    unknown = sorted(there.difference(wanted))
+    problems = []
+    if missing:
+        problems.append(f"{len(missing)} of {len(wanted)} samples of {source} are in no shard: {_listed(missing)}")
+    if unknown:
+        problems.append(f"{len(unknown)} samples are not in the test part of {source}: {_listed(unknown)}")
+    return problems
+
+
+def _listed(names: Sequence[str]) -> str:
+    ordered = sorted(names)
+    return ", ".join(map(repr, ordered[:MOST_NAMED])) + (", …" if len(ordered) > MOST_NAMED else "")
+
+
+# --- joining -----------------------------------------------------------------------------------------------------------
+
+
+def _labels(shards: Sequence[Shard], expected: Expected | None) -> LabelSet:
+    """The manifest's classes first, in its order and spelling; else those of most shards, the first by name on a tie."""
+    counts = Counter(shard.predictions.labels.names for shard in shards)
+    usual = LabelSet(min(counts, key=lambda names: (-counts[names], names)))
+    return expected.labels.united_with(usual) if expected is not None else usual
+
+
+def _joined(shards: Sequence[Shard], order: Sequence[str], labels: LabelSet) -> Predictions:
+    parts = [shard.predictions for shard in shards]
+    names = [name for part in parts for name in part.sample_ids]
+    row_of = {name: row for row, name in enumerate(names)}
+    rows = np.array([row_of[name] for name in order], np.int64)
+    targets = np.concatenate([_renumbered(part, labels) for part in parts])[rows]
+    logits = np.concatenate([_reordered(part, labels) for part in parts])[rows]
+    attributes = sorted({name for part in parts for name in part.attributes})
+    return Predictions(
+        sample_ids=tuple(order),
+        targets=targets,
+        logits=logits,
+        folds=_taken([fold for part in parts for fold in part.folds], rows),
+        errors=_taken([error for part in parts for error in part.errors], rows),
+        labels=labels,
+        attributes={
+            name: _taken([value for part in parts for value in part.attributes.get(name, (None,) * len(part))], rows)
+            for name in attributes
+        },
+        hard=parts[0].hard,
+        provenance=_shared_provenance(shards),
+    )
+
+
+def _taken(values: Sequence[Any], rows: np.ndarray) -> tuple[Any, ...]:
+    return tuple(values[row] for row in rows.tolist())
+
+
+def _renumbered(part: Predictions, labels: LabelSet) -> np.ndarray:
+    mapping = np.array([-1 if label is None else label for label in part.labels.mapping_to(labels)], np.int64)
+    return mapping[part.targets]
+
+
+def _reordered(part: Predictions, labels: LabelSet) -> np.ndarray:
+    """(N, K) logits by name; a class that only the manifest has can never be predicted."""
+    logits = np.full((len(part), len(labels)), 0 if part.hard else -np.inf, np.float32)
+    for column, label in enumerate(part.labels.mapping_to(labels)):
+        logits[:, label] = part.logits[:, column]
+    logits[np.isnan(part.logits).any(axis=1)] = np.nan
+    return logits
+
+
+def _shared_provenance(shards: Sequence[Shard]) -> dict[str, Any]:
+    """What all shards say; notices, models and the question put together, counts of unlabelled samples added up."""
+    every = [shard.predictions.provenance for shard in shards]
+    first = every[0]
+    shared = {
+        key: value
+        for key, value in sorted(first.items())
+        if key not in _NEVER_SHARED and all(key in other and other[key] == value for other in every[1:])
+    }
+    models = sorted({str(provenance["model"]) for provenance in every if provenance.get("model")})
+    if "model" not in shared and models:
+        shared["model"] = " + ".join(models) if len(models) <= MOST_NAMED else f"{models[0]} and {len(models) - 1} more"
+    asked = [_asked(shard.predictions) for shard in shards]
+    shared["asked"] = {
+        key: value
+        for key, value in sorted(asked[0].items())
+        if key != "model" and all(other.get(key, "") == value for other in asked[1:])
+    } | {"model": shared.get("model", "")}
+    shared["models"] = _united_entries([_models(shard) for shard in shards])
+    shared["notices"] = _united(shards, "notices")
+    shared["unlabelled"] = sum(
+        count for provenance in every if isinstance(count := provenance.get("unlabelled", 0), int)
+    )
+    return shared
+
+
+def _models(shard: Shard) -> list[Any]:
+    """The models of a shard, with its fold where it has one fold and they do not say."""
+    folds = set(shard.predictions.folds)
+    listed = shard.predictions.provenance.get("models")
+    entries = listed if isinstance(listed, list) else []
+    return [
+        {**entry, "fold": next(iter(folds))} if isinstance(entry, dict) and "fold" in entry and not entry["fold"]
+        and len(folds) == 1 and folds != {"all"} else entry
+        for entry in entries
+    ]  # fmt: skip
+
+
+def _united(shards: Sequence[Shard], key: str) -> list[Any]:
+    """Every entry of a list in the provenance once."""
+    return _united_entries([shard.predictions.provenance.get(key) or () for shard in shards])
+
+
+def _united_entries(lists: Sequence[Sequence[Any]]) -> list[Any]:
+    """Every entry once, in an order that the order of the lists does not change."""
+    entries = {json.dumps(entry, sort_keys=True, default=str): entry for each in lists for entry in each}
+    return [entries[text] for text in sorted(entries)]
+
+
+def _refuse_other_targets(merged: Predictions, expected: Expected) -> None:
+    tested = expected.tested
+    targets = expected.targets[tested]
+    wrong = np.flatnonzero(merged.targets != targets)
+    folds = [fold for fold, is_tested in zip(expected.folds, tested, strict=True) if is_tested]
+    elsewhere = [row for row, (one, other) in enumerate(zip(merged.folds, folds, strict=True)) if one != other]
+    if len(wrong):
+        row, names = int(wrong[0]), merged.labels.names
+        raise PredictionsError(
+            f"nothing is merged: {len(wrong)} labels differ from {expected.name}, first {merged.sample_ids[row]!r}, "
+            f"{names[targets[row]]} there and {names[merged.targets[row]]} here",
+            reason="target-mismatch",
+        )
+    if elsewhere:
+        row = elsewhere[0]
+        raise PredictionsError(
+            f"nothing is merged: {len(elsewhere)} samples are in another fold of {expected.name}, first "
+            f"{merged.sample_ids[row]!r}, {folds[row]} there and {merged.folds[row]} here",
+            reason="merge",
+        )
