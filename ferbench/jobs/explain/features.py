@@ -87,7 +87,8 @@ def _write_features(
     )
     metadata = {
         "labels": list(predictions.labels.names), "model": run.model.name,
-        "layer": run.watch.name if run.watch else "logits", "embedding": study.options.embedding, "seed": study.options.seed,
+        "layer": run.watch.name if run.watch else "logits", "embedding": study.options.embedding,
+        "seed": study.options.seed,
     }  # fmt: skip
     write_table(table, study.out / "features.parquet", kind="features", metadata=metadata)
     study.files.append("features.parquet")

@@ -85,10 +85,11 @@ def joined(predictions: Predictions, by_id: Mapping[str, Sample], manifest: Mani
     names = predictions.labels.names
     for row in rows:
         label = by_id[predictions.sample_ids[row]].label
-        if predictions.labels.label_of(manifest.labels.names[label]) != predictions.targets[row]:
+        name = None if label is None else manifest.labels.names[label]
+        if name is None or predictions.labels.label_of(name) != predictions.targets[row]:
             raise UsageError(
-                f"sample {predictions.sample_ids[row]!r} is {manifest.labels.names[label]} in the manifest and "
-                f"{names[predictions.targets[row]]} in the predictions: they were made from another manifest"
+                f"sample {predictions.sample_ids[row]!r} is {name} in the manifest and {names[predictions.targets[row]]} "
+                "in the predictions: they were made from another manifest"
             )
     notices = []
     if len(rows) < len(predictions):
