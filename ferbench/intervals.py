@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ferbench.metrics import METRICS, VIEWS, Confusion, Counts
-from ferbench.resampling import block_rows, cluster_units, draw, sample_units
+from ferbench.resampling import BLOCK, block_rows, cluster_units, draw, draw_multinomial
 
 Floats = NDArray[np.float64]
 
@@ -71,8 +71,12 @@ class BootstrapOptions:
     replicates: int = 2000
     level: float = 0.95
     seed: int = 0
+    smoothing: float = 1.0
+    """Of draws of samples: how many samples each class is thought to have more, see `smoothed`; 0 is none."""
 
     def __post_init__(self) -> None:
+        if self.smoothing < 0:
+            raise ValueError(f"smoothing must not be negative, got {self.smoothing}")
         if self.replicates < 1:
             raise ValueError(f"replicates must be at least 1, got {self.replicates}")
         if not 0 < self.level < 1:
@@ -106,17 +110,44 @@ class Outcomes:
 
 
 def sample_intervals(folds: Sequence[Confusion], options: BootstrapOptions) -> IntervalTable:
-    """Intervals over samples: of each fold, as many samples as it has are drawn with replacement."""
-    units = [sample_units(_cells(fold).ravel()) for fold in folds]
-    size = folds[0].unscored.shape[-1]
+    """Intervals over samples: of each fold, as many samples as it has are drawn with replacement.
+
+    With `options.smoothing` the draws are from `smoothed` counts, and the ends are moved back by what that alone does to
+    the metric. Without it this is the plain percentile bootstrap.
+    """
+    observed = np.stack([_cells(fold) for fold in folds])
+    source = np.stack([smoothed(fold, options.smoothing) for fold in folds])
+    totals = observed.sum(axis=(-1, -2))
     rng = np.random.default_rng(options.seed)
 
     def draw_cells(rows: int) -> Counts:
-        return np.stack([draw(part, rows, rng).reshape(rows, size, size + 1) for part in units], axis=1)
+        draws = [draw_multinomial(fold.ravel(), rows, rng).reshape(rows, *fold.shape) for fold in source]
+        return np.stack(draws, axis=1)
 
-    values = _replicate_values(draw_cells, block_rows(units, options.replicates), options.replicates)
+    values = _replicate_values(draw_cells, max(1, BLOCK // source.size), options.replicates)
     what = "the samples" if len(folds) == 1 else "the samples of each fold"
-    return _table("sample", sum(part.num_units for part in units), what, values, options)
+    shifts = _less(_block_values(source[None]), _block_values(observed[None]))
+    ends = "percentiles"
+    if options.smoothing:
+        ends = f"percentiles; each class is drawn as if it had {options.smoothing:g} more samples, half of them right"
+    return _table("sample", int(totals.sum()), f"{what} drawn with replacement; {ends}", values, options, shifts)
+
+
+def smoothed(confusion: Confusion, strength: float) -> Floats:
+    """(K, K + 1) expected counts of a draw: as counted, but no class that occurs is quite always, or never, recognised.
+
+    To each row with predictions `strength` samples are added, half to its own class and half spread over the other classes
+    that occur or are predicted, and the row is scaled back to its sum. A class of 29 samples that is never recognised
+    would otherwise be never recognised in any replicate, and an interval would be too sure of it.
+    """
+    matrix = confusion.matrix.astype(np.float64)
+    rows = matrix.sum(axis=1, keepdims=True)
+    known = confusion.present("all") | (confusion.guessed > 0)
+    if strength and known.sum() > 1:
+        added = np.where(known, strength / 2 / (known.sum() - 1), 0.0) * np.ones_like(matrix)
+        np.fill_diagonal(added, strength / 2)
+        matrix = np.where(rows > 0, (matrix + added) * rows / (rows + strength), 0.0)
+    return np.concatenate([matrix, confusion.unscored[:, None]], axis=1)
 
 
 def cluster_intervals(
@@ -139,7 +170,8 @@ def cluster_intervals(
     values = _replicate_values(
         draw_cells, block_rows([units], options.replicates), options.replicates, fold_sizes=fold_sizes
     )
-    return _table(unit, units.num_units, f"the clusters of equal {unit}", values, options)
+    what = f"the clusters of equal {unit} drawn with replacement; percentiles"
+    return _table(unit, units.num_units, what, values, options)
 
 
 def fold_sizes_if_clusters(clusters: NDArray[np.integer], folds: NDArray[np.integer]) -> Counts | None:
@@ -154,17 +186,13 @@ def fold_sizes_if_clusters(clusters: NDArray[np.integer], folds: NDArray[np.inte
 # --- values of the metrics over replicates -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Values:
-    """`pooled[view][metric]` and `mean_of_folds[view][metric]`, each (replicates,)."""
-
-    pooled: Mapping[str, Mapping[str, Floats]]
-    mean_of_folds: Mapping[str, Mapping[str, Floats]]
+_Tables: TypeAlias = tuple[Mapping[str, Mapping[str, Floats]], ...]
+"""`pooled[view][metric]` and `mean_of_folds[view][metric]`, each (replicates,)."""
 
 
 def _replicate_values(
     draw_cells: Callable[[int], Counts], rows: int, replicates: int, *, fold_sizes: Counts | None = None
-) -> _Values:
+) -> _Tables:
     """Every headline metric of every replicate. `draw_cells(r)` gives (r, F, K, K + 1) counts; `fold_sizes` (F,) is the
     samples of each fold, where folds count as often as they were drawn."""
     blocks = []
@@ -179,10 +207,10 @@ def _replicate_values(
         }
         for part in (0, 1)
     ]
-    return _Values(joined[0], joined[1])
+    return tuple(joined)
 
 
-def _block_values(cells: Counts, weights: Floats | None) -> tuple[dict[str, dict[str, Floats]], ...]:
+def _block_values(cells: NDArray[Any], weights: Floats | None = None) -> _Tables:
     folds = _confusion(cells)
     pooled = folds if cells.shape[1] == 1 else _confusion(cells.sum(axis=1, keepdims=True))
     of_pooled: dict[str, dict[str, Floats]] = {}
@@ -215,24 +243,41 @@ def mean_over_folds(values: Floats, weights: Floats | None = None) -> Floats:
 # --- ends ----------------------------------------------------------------------------------------------------------------
 
 
-def _table(unit: str, num_units: int, what: str, values: _Values, options: BootstrapOptions) -> IntervalTable:
+def _less(of_source: _Tables, of_observed: _Tables) -> _Tables:
+    """The difference of two tables of single values; 0 where one is undefined."""
+    return tuple(
+        {
+            view: {name: np.nan_to_num(values - seen[view][name]) for name, values in row.items()}
+            for view, row in source.items()
+        }
+        for source, seen in zip(of_source, of_observed, strict=True)
+    )
+
+
+def _table(
+    unit: str, num_units: int, what: str, values: _Tables, options: BootstrapOptions, shifts: _Tables | None = None
+) -> IntervalTable:
+    tables = []
+    for part, table in enumerate(values):
+        tables.append({
+            view: {
+                name: _moved(
+                    percentile_interval(replicates, options.level),
+                    0.0 if shifts is None else float(shifts[part][view][name][0]),
+                    METRICS[name].lowest,
+                )
+                for name, replicates in row.items()
+            }
+            for view, row in table.items()
+        })  # fmt: skip
     return IntervalTable(
-        unit, num_units, options.level, options.replicates, options.seed,
-        f"bootstrap: {what} drawn with replacement; percentiles of the replicates",
-        _ends(values.pooled, options.level), _ends(values.mean_of_folds, options.level),
-    )  # fmt: skip
+        unit, num_units, options.level, options.replicates, options.seed, f"bootstrap: {what}", tables[0], tables[1]
+    )
 
 
-def _ends(values: Mapping[str, Mapping[str, Floats]], level: float) -> Intervals:
-    known: dict[int, Interval] = {}  # the same replicates under two names have the same ends
-    result: dict[str, dict[str, Interval]] = {}
-    for view, row in values.items():
-        result[view] = {}
-        for name, replicates in row.items():
-            if id(replicates) not in known:
-                known[id(replicates)] = percentile_interval(replicates, level)
-            result[view][name] = known[id(replicates)]
-    return result
+def _moved(interval: Interval, shift: float, lowest: float) -> Interval:
+    low, high = np.clip([interval.low - shift, interval.high - shift], lowest, 1.0)
+    return Interval(float(low), float(high))
 
 
 def percentile_interval(values: Floats, level: float) -> Interval:
@@ -248,7 +293,7 @@ def _cells(confusion: Confusion) -> Counts:
     return np.concatenate([confusion.matrix, confusion.unscored[..., None]], axis=-1)
 
 
-def _confusion(cells: Counts) -> Confusion:
+def _confusion(cells: NDArray[Any]) -> Confusion:
     return Confusion(cells[..., :-1], cells[..., -1])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ BLOCK = 1 << 22
 """Entries of a block of draws; a block of replicates has as many rows as fit."""
 DRAWS_AT_ONCE = 80_000
 """Units that are drawn and counted at once: their histogram stays in the processor's cache."""
+PRODUCT_ROWS = 128
+"""Replicates of one matrix product, at most."""
 KINDS_PER_UNIT = 12
 """One binomial of a multinomial takes about as long as drawing this many units one by one."""
 EXACT_IN_FLOAT32 = 1 << 24
@@ -119,35 +122,47 @@ def block_rows(units: Sequence[Units], replicates: int) -> int:
 
 def draw(units: Units, replicates: int, rng: np.random.Generator) -> Counts:
     """(replicates, C) sums over as many units as there are, drawn with replacement."""
-    return _weighted(units, _weights(units, replicates, rng))
+    total = units.num_units
+    if (units.counts == 1).all() and len(np.unique(units.columns)) == len(units.columns) == len(units):
+        # Every kind adds 1 to a column of its own: how often it was drawn is the sum.
+        return draw_multinomial(units.totals(), replicates, rng)
+    sums = np.zeros((replicates, units.num_columns), np.int64)
+    # Every partial sum is an integer that the product's floats can hold, so the sums are exact.
+    largest = total * int(units.counts.max(initial=0))
+    kind = np.float32 if largest < EXACT_IN_FLOAT32 else np.float64
+    step = max(1, BLOCK // units.num_columns)
+    parts = [slice(first, min(first + step, len(units))) for first in range(0, len(units), step)]
+    only = units.dense(0, len(units)).astype(kind) if len(parts) == 1 else None
+    rows = int(np.clip(BLOCK // max(len(units), 1), 1, PRODUCT_ROWS))
+    for start in range(0, replicates, rows):
+        block = sums[start : start + rows]
+        weights: NDArray[np.floating] = _weights(units, len(block), rng).astype(kind, copy=False)
+        for part in parts:
+            table: NDArray[np.floating] = units.dense(part.start, part.stop).astype(kind) if only is None else only
+            block += (weights[:, part] @ table).astype(np.int64)
+    return sums
 
 
-def _weights(units: Units, rows: int, rng: np.random.Generator) -> Counts:
+def _weights(units: Units, rows: int, rng: np.random.Generator) -> NDArray[Any]:
     """(rows, T) how often each kind is drawn."""
     total = units.num_units
     if len(units) < total:
         return rng.multinomial(total, units.multiplicity / total, size=rows)
-    weights = np.zeros((rows, total), np.int64)
+    weights = np.empty((rows, total), np.float32)
     step = max(1, DRAWS_AT_ONCE // max(total, 1))
-    offsets = np.arange(step)[:, None] * total
-    for start in range(0, rows if total else 0, step):
+    for start in range(0, rows, step):
         part = weights[start : start + step]
-        draws = rng.integers(0, total, size=part.shape) + offsets[: len(part)]
+        draws = rng.integers(0, total, size=part.shape)
+        draws += np.arange(len(part))[:, None] * total
         part[...] = np.bincount(draws.ravel(), minlength=part.size).reshape(part.shape)
     return weights
 
 
-def _weighted(units: Units, weights: Counts) -> Counts:
-    """(rows, C) the sums; exact, because every partial sum is an integer that the product's floats can hold."""
-    if len(units.counts) == len(units) and (units.counts == 1).all() and len(np.unique(units.columns)) == len(units):
-        sums = np.zeros((len(weights), units.num_columns), np.int64)
-        sums[:, units.columns] = weights
-        return sums
-    largest = units.num_units * int(units.counts.max(initial=0))
-    kind = np.float32 if largest < EXACT_IN_FLOAT32 else np.float64
-    step = max(1, BLOCK // units.num_columns)
-    total = np.zeros((len(weights), units.num_columns), kind)
-    for start in range(0, len(units), step):
-        stop = min(start + step, len(units))
-        total += weights[:, start:stop].astype(kind) @ units.dense(start, stop).astype(kind)
-    return total.astype(np.int64)
+def draw_multinomial(expected: NDArray[np.number], replicates: int, rng: np.random.Generator) -> Counts:
+    """(replicates, C) counts: as many samples as `expected` (C,) adds up to, drawn in its proportions."""
+    sums = np.zeros((replicates, len(expected)), np.int64)
+    columns = np.flatnonzero(expected)
+    if len(columns):
+        total = expected.sum()
+        sums[:, columns] = rng.multinomial(round(float(total)), expected[columns] / total, size=replicates)
+    return sums

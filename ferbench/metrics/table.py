@@ -28,6 +28,8 @@ class Metric:
     """What a class that no sample has does to the value."""
     source: str
     unit: str = "percent"
+    lowest: float = 0.0
+    """The lowest value it can have; the highest is 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +91,12 @@ METRICS: dict[str, Metric] = {
         "Cohen's kappa", scores.kappa,
         "(observed - chance agreement) / (1 - chance agreement), chance from the counts of truth and predictions",
         "adds nothing; undefined when truth and predictions are all of one class",
-        "Cohen 1960; = scikit-learn cohen_kappa_score", "plain",
+        "Cohen 1960; = scikit-learn cohen_kappa_score", "plain", -1.0,
     ),
     "mcc": Metric(
         "MCC", scores.mcc, "correlation of truth and predictions over K classes",
         "adds nothing; 0 when truth or predictions are all of one class",
-        "Gorodkin 2004; = scikit-learn matthews_corrcoef", "plain",
+        "Gorodkin 2004; = scikit-learn matthews_corrcoef", "plain", -1.0,
     ),
     "abaw2021": Metric(
         "ABAW 2021 score", scores.abaw2021,
