@@ -16,7 +16,7 @@ from torch import nn
 from ferbench.errors import ModelError, UsageError
 from ferbench.inputspec import InputSpec
 from ferbench.models import model_module
-from ferbench.models.keys import KeyReport
+from ferbench.models.keys import KeyReport, Loading, load_into
 from ferbench.models.loading import ModelRequest, load_model
 
 FALLBACK = InputSpec(clip_len=4, height=16, width=16)
@@ -127,6 +127,13 @@ def test_keys_that_lack_the_prefix_keep_their_names(arch, tmp_path):
     assert (model.weights.wrapper, model.weights.dropped_prefix) == ("model.model", "backbone.")
 
 
+def test_of_two_spellings_with_as_many_names_the_one_whose_shapes_fit_is_taken():
+    module = nn.ModuleDict({"fc": nn.Linear(4, 3), "module": nn.ModuleDict({"fc": nn.Linear(5, 5)})})
+    weights = {f"module.fc.{key}": value for key, value in nn.Linear(4, 3).state_dict().items()}
+    report = load_into(module, weights, Loading("w.pth", partial=True))
+    assert (report.used, report.dropped_prefix, report.misshaped) == (("fc.weight", "fc.bias"), "module.", ())
+
+
 def test_counters_that_evaluation_never_reads_are_neither_missing_nor_unexpected(arch, tmp_path):
     module = network()
     state = {key: value for key, value in module.state_dict().items() if "num_batches_tracked" not in key}
@@ -201,6 +208,7 @@ def test_partial_weights_are_loaded_only_when_asked_for_and_said_loudly(arch, tm
     assert model.notices[0].startswith("Only 78.5 % of the network's weights come from w.pth (--partial)")
     assert model.weights.as_dict()["unexpected"] == ["loss.scale"]
     torch.testing.assert_close(model.module.features[0].weight, module.features[0].weight)
+    torch.rand(1)
     again = load(tmp_path / "w.pth", arch=str(arch), num_classes=7, partial=True)
     torch.testing.assert_close(
         again.module.fc.weight, model.module.fc.weight
