@@ -63,8 +63,13 @@ def _scored_folds(scored: Scored, model: StatedModel) -> set[str]:
 
 def _known_folds(scored: Scored, folds: set[str]) -> set[str]:
     """Names of folds of this protocol: a checkpoint of another protocol may call its folds anything."""
-    names = scored.provenance.get("protocol", {}).get("fold_names") if scored.provenance.get("protocol") else None
-    return {str(name) for name in names or ()} | folds | set(scored.predictions.folds)
+    protocol = scored.provenance.get("protocol")
+    names = protocol.get("fold_names") if isinstance(protocol, Mapping) else None
+    return (
+        {str(name) for name in (names if isinstance(names, (list, tuple)) else ())}
+        | folds
+        | set(scored.predictions.folds)
+    )
 
 
 def _is_other_data(scored: Scored, model: StatedModel) -> bool:

@@ -71,7 +71,8 @@ class Scored:
     @property
     def stated_classes(self) -> tuple[str, ...]:
         """What the models' outputs are said to mean, in order; empty where that was assumed or differs."""
-        stated = {tuple(model.spec.get("classes") or ()) for model in self.models}
+        listed = [model.spec.get("classes") for model in self.models]
+        stated = {tuple(map(str, names)) if isinstance(names, (list, tuple)) else () for names in listed}
         return stated.pop() if len(stated) == 1 else ()
 
     def matrix(self) -> NDArray[np.int64]:

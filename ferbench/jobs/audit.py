@@ -71,13 +71,19 @@ def _outputs_of(
 
 def recorded_findings(provenance: Mapping[str, Any]) -> list[Finding]:
     """What `evaluate` recorded under `audits`; what is no finding is left out, since the file may be anyone's."""
-    found = []
-    for entry in provenance.get("audits") or ():
-        try:
-            found.append(Finding(**entry))
-        except (TypeError, ValueError):
-            continue
-    return found
+    listed = provenance.get("audits")
+    entries = listed if isinstance(listed, (list, tuple)) else ()
+    return [finding for finding in map(_finding_of, entries) if finding is not None]
+
+
+def _finding_of(entry: Any) -> Finding | None:
+    try:
+        finding = Finding(**entry)
+    except (TypeError, ValueError):
+        return None
+    texts = (finding.rule, finding.message, finding.advice, finding.sample or "")
+    is_whole = all(isinstance(text, str) for text in texts) and isinstance(finding.count, int)
+    return finding if is_whole else None
 
 
 def refuse_findings(findings: Sequence[Finding]) -> None:
