@@ -123,7 +123,7 @@ def test_a_model_that_takes_another_batch_size_only_says_so():
                 raise ValueError("exported for batches of 2")
             return images.mean(dim=(2, 3))
 
-    with pytest.raises(ModelError, match="net cannot be measured at a batch of one: .*exported for batches of 2"):
+    with pytest.raises(ModelError, match=r"net cannot be measured at a batch of one: .*exported for batches of 2"):
         profile_model(loaded(Two()), batch_size=2, options=QUICK)
 
 
