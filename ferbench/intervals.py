@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ferbench.metrics import METRICS, VIEWS, Confusion, Counts
+from ferbench.metrics import METRICS, VIEWS, Confusion, Counts, uar
 from ferbench.resampling import BLOCK, block_rows, cluster_units, draw, draw_multinomial
 
 Floats = NDArray[np.float64]
@@ -129,24 +129,26 @@ def sample_intervals(folds: Sequence[Confusion], options: BootstrapOptions) -> I
     shifts = _less(_block_values(source[None]), _block_values(observed[None]))
     ends = "percentiles"
     if options.smoothing:
-        ends = f"percentiles; each class is drawn as if it had {options.smoothing:g} more samples, half of them right"
+        ends = f"percentiles, smoothed by {options.smoothing:g} samples of each class and moved back"
     return _table("sample", int(totals.sum()), f"{what} drawn with replacement; {ends}", values, options, shifts)
 
 
 def smoothed(confusion: Confusion, strength: float) -> Floats:
     """(K, K + 1) expected counts of a draw: as counted, but no class that occurs is quite always, or never, recognised.
 
-    To each row with predictions `strength` samples are added, half to its own class and half spread over the other classes
-    that occur or are predicted, and the row is scaled back to its sum. A class of 29 samples that is never recognised
-    would otherwise be never recognised in any replicate, and an interval would be too sure of it.
+    To each row with predictions `strength` samples are added and the row is scaled back to its sum. Of what is added,
+    half is right (or the UAR, where that is less), and the rest is spread over the other classes that occur or are
+    predicted. A class of 29 samples that is never recognised would otherwise be never recognised in any replicate, and the
+    interval too sure of it: benchmarks/interval_coverage.py measures what this mends.
     """
     matrix = confusion.matrix.astype(np.float64)
     rows = matrix.sum(axis=1, keepdims=True)
     known = confusion.present("all") | (confusion.guessed > 0)
-    if strength and known.sum() > 1:
-        added = np.where(known, strength / 2 / (known.sum() - 1), 0.0) * np.ones_like(matrix)
-        np.fill_diagonal(added, strength / 2)
-        matrix = np.where(rows > 0, (matrix + added) * rows / (rows + strength), 0.0)
+    if strength and known.sum() > 1 and rows.any():
+        right = min(0.5, uar(confusion))
+        added = np.where(known, (1 - right) / (known.sum() - 1), 0.0) * np.ones_like(matrix)
+        np.fill_diagonal(added, right)
+        matrix = np.where(rows > 0, (matrix + strength * added) * rows / (rows + strength), 0.0)
     return np.concatenate([matrix, confusion.unscored[:, None]], axis=1)
 
 
@@ -157,7 +159,7 @@ def cluster_intervals(
 
     `clusters` (N,) is the cluster of each sample, from 0. Folds keep the clusters that are theirs, so a replicate may have
     more or fewer of a fold's. Where every fold is one cluster (leave one subject out), the mean of folds is over the folds
-    that were drawn, each as often as it was.
+    that were drawn, each as often as it was. The ends are at the percentiles of `wider_level`.
     """
     units = cluster_units(clusters, outcomes.columns, num_columns=outcomes.num_columns)
     shape = (outcomes.num_folds, outcomes.num_classes, outcomes.num_classes + 1)
@@ -170,8 +172,22 @@ def cluster_intervals(
     values = _replicate_values(
         draw_cells, block_rows([units], options.replicates), options.replicates, fold_sizes=fold_sizes
     )
-    what = f"the clusters of equal {unit} drawn with replacement; percentiles"
-    return _table(unit, units.num_units, what, values, options)
+    what = f"the clusters of equal {unit} drawn with replacement; percentiles of Student's width"
+    return _table(unit, units.num_units, what, values, options, level=wider_level(options.level, units.num_units))
+
+
+def wider_level(level: float, num_units: int) -> float:
+    """The level whose normal quantile is Student's quantile of `level` times sqrt(S / (S - 1)), for S units.
+
+    A bootstrap of few units is too narrow by the divisor of the variance and by its own uncertainty (Hesterberg 2015, What
+    Teachers Should Know About the Bootstrap, 4.3): ten subjects need the level 0.983 for 0.95.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    if num_units < 2:
+        return level
+    quantile = stdtrit(num_units - 1, (1 + level) / 2) * np.sqrt(num_units / (num_units - 1))
+    return float(2 * ndtr(quantile) - 1)
 
 
 def fold_sizes_if_clusters(clusters: NDArray[np.integer], folds: NDArray[np.integer]) -> Counts | None:
@@ -255,14 +271,21 @@ def _less(of_source: _Tables, of_observed: _Tables) -> _Tables:
 
 
 def _table(
-    unit: str, num_units: int, what: str, values: _Tables, options: BootstrapOptions, shifts: _Tables | None = None
+    unit: str,
+    num_units: int,
+    what: str,
+    values: _Tables,
+    options: BootstrapOptions,
+    shifts: _Tables | None = None,
+    level: float | None = None,
 ) -> IntervalTable:
+    level = options.level if level is None else level
     tables = []
     for part, table in enumerate(values):
         tables.append({
             view: {
                 name: _moved(
-                    percentile_interval(replicates, options.level),
+                    percentile_interval(replicates, level),
                     0.0 if shifts is None else float(shifts[part][view][name][0]),
                     METRICS[name].lowest,
                 )

@@ -38,6 +38,10 @@ from ferbench.metrics import (
 from ferbench.predictions import Predictions, attribute_of, clusters_of, find_cluster
 
 
+FEW_UNITS = 10
+"""Intervals over fewer clusters hold the truth less often than they say (benchmarks/interval_coverage.py)."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Score:
     """One confusion matrix and the metrics of it; `values[view][metric]` in 0..1, NaN where undefined."""
@@ -137,6 +141,11 @@ class Report:
                 f"No sample of fold {', '.join(empty)} has a prediction: the mean over scored samples is over "
                 f"{len(self.folds) - len(empty)} of {len(self.folds)} folds."
             )
+        lines += [
+            f"There are only {table.num_units} values of {table.unit}: the intervals over them are too narrow."
+            for table in self.intervals
+            if table.unit != "sample" and table.num_units < FEW_UNITS
+        ]
         return tuple(lines)
 
     def over_folds(self, metric: str, view: str) -> tuple[float, float]:

@@ -129,16 +129,16 @@ def draw(units: Units, replicates: int, rng: np.random.Generator) -> Counts:
     sums = np.zeros((replicates, units.num_columns), np.int64)
     # Every partial sum is an integer that the product's floats can hold, so the sums are exact.
     largest = total * int(units.counts.max(initial=0))
-    kind = np.float32 if largest < EXACT_IN_FLOAT32 else np.float64
+    kind: np.dtype[Any] = np.dtype(np.float32 if largest < EXACT_IN_FLOAT32 else np.float64)
     step = max(1, BLOCK // units.num_columns)
     parts = [slice(first, min(first + step, len(units))) for first in range(0, len(units), step)]
     only = units.dense(0, len(units)).astype(kind) if len(parts) == 1 else None
     rows = int(np.clip(BLOCK // max(len(units), 1), 1, PRODUCT_ROWS))
     for start in range(0, replicates, rows):
         block = sums[start : start + rows]
-        weights: NDArray[np.floating] = _weights(units, len(block), rng).astype(kind, copy=False)
+        weights: NDArray[Any] = _weights(units, len(block), rng).astype(kind, copy=False)
         for part in parts:
-            table: NDArray[np.floating] = units.dense(part.start, part.stop).astype(kind) if only is None else only
+            table: NDArray[Any] = units.dense(part.start, part.stop).astype(kind) if only is None else only
             block += (weights[:, part] @ table).astype(np.int64)
     return sums
 
