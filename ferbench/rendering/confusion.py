@@ -132,11 +132,16 @@ def row_fractions(confusion: Confusion) -> NDArray[np.float64]:
     return result
 
 
-def shades(fractions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., 3) sRGB 0..1 for fractions 0..1: one blue, light to dark in equal steps of OKLab lightness."""
-    lightness = 0.985 - 0.6 * fractions
-    # Little colour at the light end: there is none to be had in sRGB without a turn to cyan.
-    chroma = 0.2 * fractions * (1 - 0.5 * fractions)
+def shades(fractions: NDArray[np.float64], *, dark: bool = False) -> NDArray[np.float64]:
+    """(..., 3) sRGB 0..1 for fractions 0..1: one blue in equal steps of OKLab lightness, light to dark.
+
+    On a `dark` page dark to light, so that in both the strongest colour is the farthest from the paper.
+    """
+    if dark:
+        lightness, chroma = 0.26 + 0.62 * fractions, 0.02 + 0.25 * fractions * (1 - 0.8 * fractions)
+    else:
+        # Little colour at the light end: there is none to be had in sRGB without a turn to cyan.
+        lightness, chroma = 0.985 - 0.6 * fractions, 0.2 * fractions * (1 - 0.5 * fractions)
     hue = np.deg2rad(252)
     lab = np.stack([lightness, chroma * np.cos(hue), chroma * np.sin(hue)], axis=-1)
     # Björn Ottosson's OKLab to linear sRGB.

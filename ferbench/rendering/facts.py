@@ -80,7 +80,7 @@ def _line(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, Mapping):
         parts = [(key, _line(part)) for key, part in sorted(value.items(), key=lambda item: str(item[0]))]
-        return ", ".join(f"{_spaced(key)} {text}" for key, text in parts if text)
+        return "; ".join(f"{_spaced(key)} {text}" for key, text in parts if text)
     if isinstance(value, (list, tuple)):
         return ", ".join(_line(part) for part in value)
     return str(value)

@@ -273,9 +273,10 @@ def failure_grid(report: Report, *, most: int) -> Grid:
 
 def recipe_grid(recipe: Recipe) -> Grid:
     """Everything that decided the pixels of the faces."""
+    columns = (Column("stage", "words"), Column("setting", "name"), Column("value", "words"))
     rows = [
-        (key, stage, ", ".join(map(str, value)) if isinstance(value, tuple) else str(value))
+        Row((stage, key, ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)))
         for stage, settings in recipe.stages
         for key, value in settings
     ]
-    return words_grid("recipe-settings", "Resolved settings", ("setting", "stage", "value"), rows)
+    return Grid("recipe-settings", "Resolved settings", columns, tuple(rows))

@@ -15,6 +15,7 @@ from ferbench.rendering.page import (
     SECTIONS,
     Page,
     matrix_words,
+    mistake_words,
     reasons_of,
     score_notes,
     sections_of,
@@ -125,6 +126,7 @@ def _subgroups(page: Page) -> Iterator[str]:
 
 
 def _mistakes(page: Page) -> Iterator[str]:
+    yield escaped(mistake_words(page.report))
     yield table_text(grids.mistake_grid(page.report))
 
 

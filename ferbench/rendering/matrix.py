@@ -166,7 +166,7 @@ def _cells(report: Report, names: list[str], left: float, top: float) -> list[Ce
 def shade_colours(*, dark: bool) -> list[tuple[str, str]]:
     """(fill, text colour) of each shade from 0 to `NUM_SHADES`; on a dark page more samples are lighter."""
     fractions = np.linspace(0, 1, NUM_SHADES + 1)
-    colours = shades(1.06 - 0.86 * fractions) if dark else shades(fractions)
+    colours = shades(fractions, dark=dark)
     return [
         ("#" + "".join(f"{round(255 * part):02x}" for part in np.clip(colour, 0, 1).tolist()), text_colour(colour))
         for colour in colours

@@ -105,7 +105,7 @@ def render_page(page: Page) -> str:
         "calibration_grid": grids.calibration_grid(report),
         "without_probabilities": without_probabilities(report),
         "subgroup_grids": grids.subgroup_grids(report),
-        "num_mistakes": num_mistakes(report),
+        "mistake_words": mistake_words(report),
         "mistakes": [] if page.aligned is None else _mistakes(page),
         "mistake_grid": grids.mistake_grid(report),
         "faces": None if page.aligned is None else _faces(page.aligned, page.predicted),
@@ -171,8 +171,8 @@ def score_notes(report: Report) -> list[str]:
         "en dash is a value that is not defined."
     ]
     notes += [
-        f"{level_of(table)}, {units_of(table)}: the interval by {table.method}, over "
-        f"{counted(table.num_units, units_of(table)[:-1])}, {table.replicates:,} replicates, seed {table.seed}."
+        f"{level_of(table)}, {units_of(table)}: {table.method}; {counted(table.num_units, units_of(table)[:-1])}, "
+        f"{table.replicates:,} replicates, seed {table.seed}."
         for table in report.intervals
     ]
     if len(report.intervals) > 1:
@@ -189,12 +189,18 @@ def matrix_words(report: Report) -> str:
     """What the matrix shows."""
     cells = "count, and percent of the true class" if len(report.labels) <= FEW_CLASSES else "counts other than 0"
     extra = " Samples without a prediction are a column of their own." if report.num_scored < report.num_samples else ""
-    return f"Rows are true, columns predicted; {cells}, the darker the larger its share of the row.{extra}"
+    return (
+        f"Rows are true, columns predicted; {cells}. The stronger the colour, the larger the share of the row.{extra}"
+    )
 
 
-def num_mistakes(report: Report) -> int:
-    """Scored samples that were given another class than their own."""
-    return int(report.num_scored - report.pooled.confusion.hits.sum())
+def mistake_words(report: Report) -> str:
+    """How many mistakes there are, and which of them are shown."""
+    shown, total = len(report.mistakes), int(report.num_scored - report.pooled.confusion.hits.sum())
+    sure = any(mistake.confidence is not None for mistake in report.mistakes)
+    order = "the most confident first; confidence is the softmax of the logits" if sure else "in the order of their ids"
+    cut = f"{shown:,} of " if shown < total else ""
+    return f"{cut}{counted(total, 'mistake')}, {order}."
 
 
 def reasons_of(errors: Iterable[str]) -> list[tuple[str, int]]:
