@@ -115,7 +115,7 @@ def audit_class_order(scored: Scored) -> list[Finding]:
 
 def best_order(matrix: NDArray[np.int64]) -> Columns:
     """The order with the highest UAR; the present one where others are as good."""
-    from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
+    from scipy.optimize import linear_sum_assignment
 
     recalls = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     _, columns = linear_sum_assignment(recalls + 1e-9 * np.eye(len(recalls)), maximize=True)
