@@ -133,11 +133,11 @@ def test_samples_without_a_prediction_are_errors_or_left_out_and_both_are_said(t
     assert cells(comparison, "gaps")["uar"][0] == "65.00"
     assert cells(comparison, "gaps")["war"][0] == "57.50"
     assert notes_of(comparison, "gaps") == [
-        "2 samples have no prediction and count as errors; pooled over the 38 scored ones: UAR 75.00, WAR 60.53."
+        "2 samples without a prediction, an error each; pooled over the 38 scored ones: UAR 75.00, WAR 60.53."
     ]
     scored = compare([*three, gaps], CompareOptions(replicates=0, view="scored"))
     assert cells(scored, "gaps")["war"][0] == "60.00"
-    assert "2 samples have no prediction and are left out; pooled over all 40, as errors" in notes_of(scored, "gaps")[0]
+    assert "2 samples without a prediction, left out; pooled over all 40, as errors" in notes_of(scored, "gaps")[0]
 
 
 def test_a_run_over_a_part_of_the_folds_is_said_and_not_ranked(three, tmp_path):
@@ -199,6 +199,7 @@ def test_recipes_and_class_lists_that_differ_stand_at_the_dataset(three, tmp_pat
         "not recorded (unknown).",
         "The runs know different classes: calm, happy (steady, blunt, keen, unknown); calm, happy, rage (other).",
     ]
+    assert "r1 (steady, blunt, keen); not recorded (unknown)" in head_notes(compare([*three, unknown], FAST))[0]
     assert head_notes(compare(three, FAST)) == []
 
 
@@ -329,6 +330,24 @@ def test_runs_of_one_model_on_one_dataset_are_told_apart_by_folder_and_on_severa
     assert [(row.label, len(row.cells)) for row in one] == [("net", 4)]
     with pytest.raises(UsageError, match="two runs of one dataset are called 'x'"):
         compare([f"x={first}", f"x={second}"], FAST)
+
+
+def test_another_tools_file_is_a_run_beside_those_that_test_its_samples(three, tmp_path):
+    ours = predictions(KEEN, model="x")
+    lines = [
+        f"{name},{LABELS.names[target]},{LABELS.names[said]},{fold}"
+        for name, target, said, fold in zip(ours.sample_ids, ours.targets, ours.predicted, ours.folds, strict=True)
+    ]
+    theirs = tmp_path / "theirs.csv"
+    theirs.write_text("\n".join(["path,label,prediction,fold", *reversed(lines)]) + "\n")
+    comparison = compare([*three, str(theirs)], FAST)
+    assert len(comparison.groups) == 1
+    row = {"uar": ("75.00", "0.00", True, False), "war": ("62.50", "0.00", False, True)}
+    assert cells(comparison, "theirs") == row
+    # Without the column, the folds are those of the runs that it is compared with.
+    theirs.write_text("\n".join(line.rpartition(",")[0] for line in ["path,label,prediction,fold", *lines]) + "\n")
+    assert cells(compare([*three, str(theirs)], FAST), "theirs") == row
+    assert compare([str(theirs)], FAST).groups[0].how == "one test part"
 
 
 def test_places_that_are_no_runs_are_refused(tmp_path, three):

@@ -124,10 +124,10 @@ def unscored_caveat(report: Report, view: str, metrics: Sequence[str]) -> str | 
     told = ", ".join(
         f"{metric_title(metric)} {figure(values[metric], metric)}" for metric in metrics if metric in values
     )
-    have = "1 sample has" if missing == 1 else f"{missing:,} samples have"
+    without = f"{counted(missing, 'sample')} without a prediction"
     if view == "all":
-        return f"{have} no prediction and count as errors; pooled over the {report.num_scored:,} scored ones: {told}."
-    return f"{have} no prediction and are left out; pooled over all {report.num_samples:,}, as errors: {told}."
+        return f"{without}, an error each; pooled over the {report.num_scored:,} scored ones: {told}."
+    return f"{without}, left out; pooled over all {report.num_samples:,}, as errors: {told}."
 
 
 def _selected_on(run: Run) -> str:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ferbench.cards import Card, find_card
-from ferbench.jobs.compare.runs import Run
+from ferbench.jobs.compare.runs import Run, with_folds_of
 
+NO_FOLDS = "all"
+"""The fold of samples whose file says none."""
 _NOT_IDENTITY = {"unlabelled", "left_out", "crossing", "ungrouped", "selects", "validation"}
 """Keys of a protocol that do not decide who is tested in which fold."""
 _POOLED_KINDS = {"leave-one-group-out", "leave-one-subject-out"}
@@ -69,7 +71,7 @@ def group_runs(runs: Sequence[Run]) -> tuple[Group, ...]:
     """The groups by first appearance; within each, the runs as given.
 
     A run that says no protocol, as one of another tool may, joins the first group that tests all of its samples in the
-    same folds with the same classes; so does one that names no dataset.
+    same folds with the same classes; so does one that names no dataset. One that says no folds either gets theirs.
     """
     found: dict[tuple[str, str], list[Run]] = {}
     silent: list[Run] = []
@@ -79,16 +81,27 @@ def group_runs(runs: Sequence[Run]) -> tuple[Group, ...]:
             found.setdefault(_key(provenance), []).append(run)
         else:
             silent.append(run)
-    covered = {key: members[0].coverage for key, members in found.items()}
+    covered = {key: frozenset().union(*(run.coverage for run in members)) for key, members in found.items()}
     for run in silent:
         dataset = dataset_of(run.predictions.provenance)
-        fitting = (key for key, known in covered.items() if run.coverage <= known and dataset in ("", key[0]))
-        key = next(fitting, _key(run.predictions.provenance))
-        found.setdefault(key, []).append(run)
-        covered.setdefault(key, run.coverage)
-    order = {id(run): place for place, run in enumerate(runs)}
-    groups = [_group(sorted(members, key=lambda run: order[id(run)]), key[0]) for key, members in found.items()]
-    return tuple(sorted(groups, key=lambda group: order[id(group.runs[0])]))
+        fitting = ((key, _fitted(run, known)) for key, known in covered.items() if dataset in ("", key[0]))
+        key, joined = next(
+            ((key, fitted) for key, fitted in fitting if fitted), (_key(run.predictions.provenance), run)
+        )
+        found.setdefault(key, []).append(joined)
+        covered[key] = covered.get(key, frozenset()) | joined.coverage
+    groups = [_group(sorted(members, key=lambda run: run.place), key[0]) for key, members in found.items()]
+    return tuple(sorted(groups, key=lambda group: group.runs[0].place))
+
+
+def _fitted(run: Run, known: frozenset[tuple[str, str, str]]) -> Run | None:
+    """The run as one of those whose samples are `known`; None when it is not."""
+    if run.coverage <= known:
+        return run
+    if set(run.predictions.folds) != {NO_FOLDS}:
+        return None
+    classes = {(sample, name) for sample, _, name in known}
+    return with_folds_of(run, known) if {(sample, name) for sample, _, name in run.coverage} <= classes else None
 
 
 def _group(runs: Sequence[Run], dataset: str) -> Group:

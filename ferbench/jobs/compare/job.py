@@ -41,10 +41,10 @@ def compare(places: Sequence[str], options: CompareOptions, *, command: str = ""
     notes = Notes()
     heads = tuple(head_of(scored, notes.marks(_group_caveats(scored, tables, options))) for scored in tables)
     cells = [run_cells(scored, number, notes) for number, scored in enumerate(tables)]
-    in_order = {labels[id(run)]: place for place, run in reversed(list(enumerate(runs)))}
+    in_order = {labels[run.place]: run.place for run in reversed(runs)}
     rows = sorted(joined_rows(list(zip(tables, cells, strict=True))), key=lambda row: in_order[row.label])
     rows += published_rows(tables, options, notes)
-    baseline = {place: labels[id(run)] for place, run in zip(places, runs, strict=True)}.get(options.baseline)
+    baseline = {place: labels[run.place] for place, run in zip(places, runs, strict=True)}.get(options.baseline)
     paired, paired_note = paired_rows(tables, replace(options, baseline=baseline or options.baseline))
     return Comparison(
         groups=heads,
