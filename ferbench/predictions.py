@@ -6,13 +6,14 @@ with null logits and the reason, never a missing row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ferbench.errors import DataError, PredictionsError, UsageError
@@ -102,6 +103,16 @@ def attribute_of(predictions: Predictions, name: str) -> tuple[str | None, ...]:
     return predictions.attributes[name]
 
 
+def rows_by_value(values: Sequence[str | None]) -> dict[str, NDArray[np.int64]]:
+    """The rows (n,) of each value, in order; rows without a value are left out."""
+    encoded = pa.array(values, pa.string()).dictionary_encode()
+    number: NDArray[np.int64] = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    order = np.argsort(number, kind="stable")
+    ends = np.searchsorted(number[order], np.arange(len(encoded.dictionary) + 1))
+    names = encoded.dictionary.to_pylist()
+    return {name: order[ends[place] : ends[place + 1]] for place, name in enumerate(names)}
+
+
 def find_cluster(predictions: Predictions, name: str = "auto") -> str:
     """The attribute that ties samples together; empty when there is none, or `name` is `none`.
 
@@ -173,12 +184,10 @@ def read_predictions(path: Path) -> Predictions:
             raise PredictionsError(f"{path}: column {name!r} holds {column.type} values{empty}")
     try:
         labels = LabelSet.of(metadata["labels"])
-        blank = [float("nan")] * len(labels)
-        logits = [blank if row is None else row for row in table.column("logits").to_pylist()]
         return Predictions(
             sample_ids=tuple(table.column("sample_id").to_pylist()),
-            targets=np.array(table.column("target").to_pylist(), dtype=np.int64),
-            logits=np.array(logits, dtype=np.float32).reshape(len(logits), len(labels)),
+            targets=table.column("target").to_numpy().astype(np.int64),
+            logits=_logits(table.column("logits"), len(labels)),
             folds=tuple(table.column("fold").to_pylist()),
             errors=tuple(table.column("error").to_pylist()),
             labels=labels,
@@ -190,6 +199,22 @@ def read_predictions(path: Path) -> Predictions:
         raise PredictionsError(f"{path}: {error.message}", reason=error.reason) from error
     except (KeyError, TypeError, ValueError) as error:
         raise PredictionsError(f"{path}: its logits or class names cannot be read ({error})") from error
+
+
+def _logits(column: pa.ChunkedArray, num_classes: int) -> NDArray[np.float32]:
+    """(N, K) from lists of K numbers; a row of NaN where the list is null. ValueError for lists of another length."""
+    logits = np.full((len(column), num_classes), np.nan, np.float32)
+    start = 0
+    for chunk in column.chunks:
+        valid = chunk.is_valid().to_numpy(zero_copy_only=False)
+        lists = chunk.drop_null()
+        lengths = set(pc.list_value_length(lists).unique().to_pylist())
+        if lengths - {num_classes}:
+            raise ValueError(f"{num_classes} classes, but a list of {min(lengths - {num_classes})} logits")
+        values = lists.flatten().cast(pa.float32()).to_numpy(zero_copy_only=False)
+        logits[start + np.flatnonzero(valid)] = values.reshape(-1, num_classes)
+        start += len(chunk)
+    return logits
 
 
 def _attributes(table: pa.Table) -> dict[str, tuple[str | None, ...]]:

@@ -35,8 +35,7 @@ from ferbench.metrics import (
     recalls,
     softmax,
 )
-from ferbench.predictions import Predictions, attribute_of, clusters_of, find_cluster
-
+from ferbench.predictions import Predictions, attribute_of, clusters_of, find_cluster, rows_by_value
 
 FEW_UNITS = 10
 """Intervals over fewer clusters hold the truth less often than they say (benchmarks/interval_coverage.py)."""
@@ -236,9 +235,8 @@ def build_report(
         raise PredictionsError("there are no predictions to score")
     predicted = predictions.predicted
     scorer = _Scorer(predictions, predicted)
-    names = np.array(predictions.folds, dtype=object)
-    fold_names = sorted(set(predictions.folds), key=_natural)
-    folds = tuple(scorer.score(name, np.flatnonzero(names == name)) for name in fold_names)
+    rows = rows_by_value(predictions.folds)
+    folds = tuple(scorer.score(name, rows[name]) for name in sorted(rows, key=_natural))
     failures = sorted(
         (sample_id, error or "no-prediction: the logits are not numbers")
         for sample_id, label, error in zip(predictions.sample_ids, predicted, predictions.errors, strict=True)
@@ -284,9 +282,8 @@ class _Scorer:
 def _subgroups(predictions: Predictions, scorer: _Scorer, by: Sequence[str]) -> list[Subgroup]:
     found = []
     for attribute in by:
-        values = np.array(attribute_of(predictions, attribute), dtype=object)
-        for value in sorted({value for value in values if value is not None}, key=_natural):
-            found.append(Subgroup(attribute, value, scorer.score(value, np.flatnonzero(values == value))))
+        rows = rows_by_value(attribute_of(predictions, attribute))
+        found += [Subgroup(attribute, value, scorer.score(value, rows[value])) for value in sorted(rows, key=_natural)]
     return found
 
 
@@ -298,7 +295,7 @@ def _intervals(
     bootstrap = BootstrapOptions(options.replicates, options.level, options.seed)
     tables = [sample_intervals([fold.confusion for fold in folds], bootstrap)]
     cluster = find_cluster(predictions, options.cluster)
-    if cluster:
+    if cluster and len(rows_by_value(attribute_of(predictions, cluster))) > 1:
         number_of = {fold.name: number for number, fold in enumerate(folds)}
         fold_of = np.array([number_of[name] for name in predictions.folds])
         outcomes = Outcomes(predictions.targets, predicted, len(predictions.labels), fold_of, len(folds))
