@@ -1,16 +1,28 @@
-"""Predictions keep every sample; a report names its three numbers."""
+"""Predictions keep every sample; a report names its three numbers, and says all it knows as plain values."""
 
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ferbench.errors import PredictionsError
+from ferbench.errors import PredictionsError, UsageError
+from ferbench.findings import Finding
 from ferbench.labels import LabelSet
-from ferbench.predictions import Predictions, read_predictions, write_predictions
-from ferbench.report import build_report
+from ferbench.metrics import METRICS, PROBABILITY_METRICS
+from ferbench.predictions import (
+    Predictions,
+    clusters_of,
+    find_cluster,
+    one_hot_logits,
+    read_predictions,
+    rows_by_value,
+    write_predictions,
+)
+from ferbench.report import ReportOptions, build_report
 
 LABELS = LabelSet.of(["neutral", "happy", "sad"])
 NAN = float("nan")
@@ -149,6 +161,171 @@ def test_a_fold_without_predictions_is_undefined_and_left_out_of_the_mean():
 def test_folds_are_in_the_order_of_their_numbers():
     report = build_report(predictions([0] * 3, [ONE_HOT[0]] * 3, ["10", "9", "1"]))
     assert [fold.name for fold in report.folds] == ["1", "9", "10"]
+
+
+# --- attributes and hard predictions ----------------------------------------------------------------------------------------
+
+
+def test_attributes_come_back_as_text_with_their_gaps(tmp_path):
+    written = replace(
+        predictions([0, 1, 2], ONE_HOT), attributes={"subject": ("p1", None, "p2"), "scene": ("a", "a", "")}
+    )
+    write_predictions(written, tmp_path / "p.parquet")
+    assert read_predictions(tmp_path / "p.parquet").attributes == {
+        "subject": ("p1", None, "p2"),
+        "scene": ("a", "a", ""),
+    }
+
+
+def test_columns_of_other_tools_become_attributes_when_they_hold_words_or_integers(tmp_path):
+    write_predictions(predictions([0, 1], ONE_HOT[:2]), tmp_path / "p.parquet")
+    table = pq.read_table(tmp_path / "p.parquet")
+    columns = {
+        "actor": pa.array([7, None]), "mask": pa.array([True, False]), "view": pa.array(["l", "r"]).dictionary_encode(),
+        "yaw": pa.array([0.5, 1.5]), "long": pa.array(["x", "y"], pa.large_string()),
+    }  # fmt: skip
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    pq.write_table(table, tmp_path / "p.parquet")
+    assert read_predictions(tmp_path / "p.parquet").attributes == {
+        "actor": ("7", None), "mask": ("true", "false"), "view": ("l", "r"), "long": ("x", "y"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [({"logits": ("a",)}, "cannot be named 'logits'"), ({"subject": ("a", "b")}, "{'subject': 2}")],
+)
+def test_attributes_that_cannot_be_kept_are_refused(attributes, message):
+    with pytest.raises(PredictionsError, match=message):
+        replace(predictions([0], ONE_HOT[:1]), attributes=attributes)
+
+
+def test_predicted_classes_alone_have_no_probabilities(tmp_path):
+    logits = one_hot_logits(np.array([0, 2, -1]), num_classes=3)
+    hard = replace(predictions([0, 1, 1], logits), hard=True)
+    assert hard.predicted.tolist() == [0, 2, -1]
+    write_predictions(hard, tmp_path / "p.parquet")
+    read = read_predictions(tmp_path / "p.parquet")
+    assert read.hard
+    report = build_report(read)
+    assert report.pooled.values["detected"]["war"] == 0.5
+    assert all(math.isnan(value) for value in report.pooled.probability.values())
+    assert report.calibration is None
+    assert [(mistake.sample_id, mistake.confidence) for mistake in report.mistakes] == [("s1", None)]
+    assert report.as_dict()["pooled"]["probability"] == dict.fromkeys(PROBABILITY_METRICS)
+
+
+def test_rows_of_a_value_are_in_order_and_gaps_are_left_out():
+    rows = rows_by_value(["b", "a", None, "b"])
+    assert {name: found.tolist() for name, found in rows.items()} == {"b": [0, 3], "a": [1]}
+    assert rows_by_value([None]) == {}
+
+
+def test_a_sample_without_a_value_is_a_cluster_of_its_own():
+    four = replace(predictions([0] * 4, [ONE_HOT[0]] * 4), attributes={"subject": ("a", None, "a", None)})
+    numbers = clusters_of(four, "subject").tolist()
+    assert numbers[0] == numbers[2]
+    assert len(set(numbers)) == 3
+
+
+def test_the_first_attribute_that_ties_samples_together_is_found():
+    two = replace(
+        predictions([0] * 2, [ONE_HOT[0]] * 2),
+        attributes={"group": ("g", "g"), "source_id": ("v", None), "subject": (None, None)},
+    )
+    assert find_cluster(two) == "source_id"
+    assert find_cluster(two, "group") == "group"
+    assert find_cluster(two, "none") == ""
+    assert find_cluster(predictions([0], ONE_HOT[:1])) == ""
+    with pytest.raises(UsageError, match="no column 'actor' to group by; they have: fold, group, source_id, subject"):
+        find_cluster(two, "actor")
+
+
+# --- what a report has beyond its scores ----------------------------------------------------------------------------------
+
+
+def full_report(**options):
+    rows = [[2, 0, 0], [0, 1, 0], [0, 3, 0], [1, 0, 0], [1, -math.inf, 0], [NAN] * 3]
+    six = replace(
+        predictions([0, 0, 1, 1, 0, 2], rows, ["1"] * 3 + ["2"] * 3, [None] * 5 + ["no-face: none"]),
+        attributes={"subject": ("a", "a", "b", "c", None, "b"), "scene": ("in", "out", "in", "out", "in", "10")},
+    )
+    return build_report(
+        six, options=ReportOptions(replicates=60, **options), audits=[Finding("warning", "label-base", "off by one")]
+    )
+
+
+def test_a_report_with_every_part_is_plain_json():
+    report = full_report(by=("scene", "fold"))
+    plain = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    assert [table["unit"] for table in plain["intervals"]] == ["sample", "subject"]
+    assert plain["intervals"][1]["num_units"] == 4
+    assert set(plain["intervals"][0]["pooled"]["all"]) == set(METRICS)
+    assert [(group["attribute"], group["value"]) for group in plain["subgroups"]] == [
+        ("scene", "10"), ("scene", "in"), ("scene", "out"), ("fold", "1"), ("fold", "2"),
+    ]  # fmt: skip
+    assert plain["audits"][0]["rule"] == "label-base"
+    assert plain["calibration"]["count"] == report.calibration.count.tolist()
+    assert plain["mistakes"][0] == {
+        "sample_id": "s1", "target": "neutral", "predicted": "happy",
+        "confidence": pytest.approx(math.e / (math.e + 2)),
+    }  # fmt: skip
+    assert plain["metrics"]["kappa"]["unit"] == "plain"
+    assert plain["metrics"]["top2"]["title"] == "top-2 accuracy"
+
+
+def test_subgroups_are_scored_over_all_folds():
+    groups = {group.value: group.score for group in full_report(by=("scene",)).subgroups}
+    assert groups["in"].values["detected"]["war"] == 1.0
+    assert groups["out"].values["detected"]["war"] == 0.0
+    assert math.isnan(groups["10"].values["detected"]["war"])
+    assert groups["10"].values["all"]["war"] == 0.0
+    assert groups["in"].probability["top2"] == 1.0
+
+
+def test_an_unknown_attribute_lists_what_there_is():
+    with pytest.raises(UsageError, match="no column 'pose' to group by; they have: fold, subject, scene"):
+        full_report(by=("pose",))
+
+
+def test_intervals_can_be_turned_off_and_taken_over_samples_only():
+    assert full_report().intervals[0].replicates == 60
+    assert [table.unit for table in full_report(cluster="none").intervals] == ["sample"]
+    assert [table.unit for table in full_report(cluster="scene").intervals] == ["sample", "scene"]
+    six = predictions([0, 1], ONE_HOT[:2])
+    assert build_report(six, options=ReportOptions(replicates=0)).intervals == ()
+
+
+def test_one_subject_alone_has_no_intervals_over_subjects_and_few_are_warned_of():
+    two = replace(predictions([0, 1], ONE_HOT[:2]), attributes={"subject": ("a", "a")})
+    assert [table.unit for table in build_report(two).intervals] == ["sample"]
+    warning = "There are only 4 values of subject: the intervals over them are too narrow."
+    assert warning in full_report().caveats
+
+
+def test_every_interval_holds_its_own_number():
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 3, 200)
+    guesses = np.where(rng.random(200) < 0.6, targets, rng.integers(0, 3, 200))
+    folds = [str(number % 4) for number in range(200)]
+    many = replace(
+        predictions(targets, np.eye(3)[guesses], folds), attributes={"subject": tuple(str(n // 8) for n in range(200))}
+    )
+    report = build_report(many)
+    for table in report.intervals:
+        for name in METRICS:
+            interval = table.pooled["detected"][name]
+            assert interval.low < report.pooled.values["detected"][name] < interval.high, (table.unit, name)
+            mean = report.over_folds(name, "detected")[0]
+            assert table.mean_of_folds["detected"][name].low < mean < table.mean_of_folds["detected"][name].high
+
+
+def test_the_most_confident_mistakes_come_first_and_ids_break_ties():
+    rows = [[0, 5, 0], [0, 9, 0], [0, 5, 0], [5, 0, 0]]
+    report = build_report(predictions([0] * 4, rows, ids=["z", "m", "a", "ok"]), options=ReportOptions(most_mistakes=3))
+    assert [mistake.sample_id for mistake in report.mistakes] == ["m", "a", "z"]
+    assert build_report(predictions([0], [[1, 0, 0]])).mistakes == ()
 
 
 def test_nothing_to_score_is_an_error():
