@@ -1,20 +1,23 @@
 """Reports in the terminal: exact cells at 80 columns without colour."""
 
+import dataclasses
 import io
+import re
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from ferbench.findings import Finding
 from ferbench.labels import LabelSet
 from ferbench.predictions import Predictions
-from ferbench.rendering.terminal import print_tables, report_tables, summary_table
-from ferbench.report import build_report
+from ferbench.rendering.terminal import audit_tables, print_tables, report_tables, summary_table
+from ferbench.report import ReportOptions, build_report
 
 SEVEN = ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear"]
 
 
-def report_of(matrix, names, *, unscored=None, folds=("all",), ids=None):
+def report_of(matrix, names, *, unscored=None, folds=("all",), ids=None, replicates=0, subjects=0):
     """A report whose pooled confusion matrix is `matrix`; samples go round the folds."""
     size = len(names)
     pairs = [(t, p) for t in range(size) for p in range(size) for _ in range(matrix[t][p])]
@@ -30,7 +33,9 @@ def report_of(matrix, names, *, unscored=None, folds=("all",), ids=None):
             folds=tuple(folds[number % len(folds)] for number in range(len(pairs))),
             errors=tuple("no-face: none" if predicted < 0 else None for _, predicted in pairs),
             labels=LabelSet.of(names),
-        )
+            attributes={"subject": tuple(f"p{number % subjects}" for number in range(len(pairs)))} if subjects else {},
+        ),
+        options=ReportOptions(replicates=replicates),
     )
 
 
@@ -53,33 +58,62 @@ def cells(lines, title):
     return rows
 
 
-def test_headline_numbers_are_named_and_in_percent():
+def test_headline_numbers_are_named_each_number_once_in_its_unit():
     lines = printed(report_tables(report_of([[3, 1], [0, 2]], ["a", "b"])))
-    assert cells(lines, "6 of 6 samples scored, 1 fold; percent") == [
-        ["metric", "over", "pooled", "mean of folds", "± sd"],
-        ["WAR", "scored samples", "83.33", "83.33", "–"],
-        ["UAR", "scored samples", "87.50", "87.50", "–"],
-        ["accuracy", "scored samples", "83.33", "83.33", "–"],
-        ["macro F1", "scored samples", "82.86", "82.86", "–"],
-        ["weighted F1", "scored samples", "83.81", "83.81", "–"],
+    start = lines.index("6 of 6 samples scored, 1 fold; percent, or plain with three decimals")
+    assert [re.split(r"\s{2,}", line) for line in lines[start + 1 : start + 17] if line and "──" not in line] == [
+        ["metric", "pooled"],
+        ["WAR (accuracy)", "83.33"],
+        ["UAR (macro recall)", "87.50"],
+        ["macro F1", "82.86"],
+        ["weighted F1", "83.81"],
+        ["macro precision", "83.33"],
+        ["ABAW 2021 score", "83.01"],
+        ["ABAW F1", "82.86"],
+        # (5/6 - 1/2) / (1 - 1/2), and (5 * 6 - 3 * 4 - 3 * 2) / sqrt((36 - 18) (36 - 20)).
+        ["Cohen's kappa", "0.667"],
+        ["MCC", "0.707"],
+        ["top-2 accuracy", "100.00"],
+        ["ECE", "10.23"],
+        ["NLL", "0.480"],
     ]
+
+
+def test_intervals_stand_beside_the_numbers_over_samples_and_over_subjects():
+    report = report_of([[30, 10], [0, 20]], ["a", "b"], folds=("1", "2"), replicates=50, subjects=3)
+    lines = printed(report_tables(report))
+    start = lines.index("60 of 60 samples scored, 2 folds; percent, or plain with three decimals")
+    assert lines[start + 1].split() == ["95%", "over", "95%", "over", "mean", "of"]
+    assert lines[start + 2].split() == ["metric", "pooled", "samples", "subjects", "folds", "±", "sd"]
+    ends = [table.pooled["detected"]["war"] for table in report.intervals]
+    texts = [f"[{100 * end.low:.2f}, {100 * end.high:.2f}]" for end in ends]
+    assert lines[start + 4].startswith("WAR (accuracy)")
+    assert all(text in lines[start + 4] for text in texts)
+    assert max(map(len, lines)) <= 80
 
 
 def test_both_views_are_shown_when_a_sample_has_no_prediction():
     lines = printed(report_tables(report_of([[3, 1], [0, 2]], ["a", "b"], unscored=[0, 2])))
     rows = [line.split() for line in lines if line.startswith("WAR")]
-    assert rows == [
-        ["WAR", "scored", "samples", "83.33", "83.33", "–"],
-        ["WAR", "all", "samples", "62.50", "62.50", "–"],
-    ]
+    assert rows == [["WAR", "(accuracy)", "83.33"], ["WAR", "(accuracy)", "62.50"]]
+    assert "all samples; percent, or plain with three decimals" in lines
+
+
+def test_audits_are_a_table_or_a_line():
+    report = report_of([[1]], ["a"])
+    assert printed(audit_tables(report)) == ["audits: nothing found", ""]
+    found = dataclasses.replace(report, audits=(Finding("warning", "no-face", "some \x1b[2J", "look"),))
+    lines = [re.split(r"\s{2,}", line.strip()) for line in printed(audit_tables(found)) if line]
+    assert lines[0] == ["severity", "rule", "finding"]
+    assert lines[2:] == [["warning", "no-face", "some \\x1b[2J"], ["→ look"]]
 
 
 def test_folds_have_a_table_each_their_row():
     report = report_of([[3, 1], [0, 2]], ["a", "b"], folds=("1", "2"))
     assert cells(printed(report_tables(report)), "per fold, scored samples; percent") == [
-        ["fold", "n", "scored", "WAR", "UAR", "accuracy", "macro F1", "weighted F1"],
-        ["1", "3", "3", "100.00", "100.00", "100.00", "100.00", "100.00"],
-        ["2", "3", "3", "66.67", "75.00", "66.67", "66.67", "66.67"],
+        ["fold", "n", "scored", "WAR", "UAR", "macro F1", "weighted F1"],
+        ["1", "3", "3", "100.00", "100.00", "100.00", "100.00"],
+        ["2", "3", "3", "66.67", "75.00", "66.67", "66.67"],
     ]
     assert not any(line.startswith("per fold") for line in printed(report_tables(report_of([[1]], ["a"]))))
 
@@ -88,7 +122,7 @@ def test_mean_and_deviation_are_over_the_folds():
     lines = printed(report_tables(report_of([[3, 1], [0, 2]], ["a", "b"], folds=("1", "2"))))
     # Folds of 3: 1.0 and 2/3.
     assert next(line.split() for line in lines if line.startswith("WAR")) == [
-        "WAR", "scored", "samples", "83.33", "83.33", "23.57",
+        "WAR", "(accuracy)", "83.33", "83.33", "23.57",
     ]  # fmt: skip
 
 

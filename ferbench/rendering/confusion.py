@@ -138,7 +138,7 @@ def shades(fractions: NDArray[np.float64], *, dark: bool = False) -> NDArray[np.
     On a `dark` page dark to light, so that in both the strongest colour is the farthest from the paper.
     """
     if dark:
-        lightness, chroma = 0.26 + 0.62 * fractions, 0.02 + 0.25 * fractions * (1 - 0.8 * fractions)
+        lightness, chroma = 0.26 + 0.62 * fractions, 0.02 + 0.25 * fractions * (1 - 0.87 * fractions)
     else:
         # Little colour at the light end: there is none to be had in sRGB without a turn to cyan.
         lightness, chroma = 0.985 - 0.6 * fractions, 0.2 * fractions * (1 - 0.5 * fractions)
