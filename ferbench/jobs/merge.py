@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,25 @@ from typing import Any
 import numpy as np
 
 from ferbench.dialects import read_any_manifest
-from ferbench.errors import DataError, PredictionsError
+from ferbench.errors import PredictionsError
 from ferbench.findings import Finding
+from ferbench.jobs.shards import (
+    MOST_NAMED,
+    Shard,
+    asked_of,
+    doubled,
+    listed,
+    number_of,
+    numbering_problems,
+    read_shards,
+    refuse_unlike,
+)
 from ferbench.labels import LabelSet
 from ferbench.manifest import Manifest
-from ferbench.predictions import Predictions, read_predictions, write_predictions
+from ferbench.predictions import Predictions, write_predictions
 from ferbench.score_files import Expected, expected_of_manifest
 from ferbench.storage import sha256_of_file
 
-MOST_NAMED = 5
-
-SAME = (
-    "manifest", "manifest_sha256", "recipe_id", "protocol", "input_spec", "views", "amp", "seed",
-)  # fmt: skip
-"""Provenance that shards must agree in, where any of them has it."""
-SAME_MODEL = ("model", "model_sha256", "ensemble")
-"""Provenance that is another for every fold's own model: `--mixed` lets it differ."""
-_NOT_ASKED = ("fold", "model", "shard")
-"""Of the question `asked`: what may differ between shards of one evaluation, or is compared by itself."""
 _NEVER_SHARED = ("asked", "audits", "job", "models", "notices", "profile", "shard", "unlabelled")
 """Provenance that is put together by itself, or means nothing for the whole. Of the rest, what all shards say is kept."""
 
@@ -49,14 +50,6 @@ class MergeOptions:
     split: str = ""
     fold: str = ""
     """Of the manifest: what the shards together should cover. Empty is its whole test part."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shard:
-    """One file."""
-
-    path: Path
-    predictions: Predictions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,24 +79,6 @@ def merge(paths: Sequence[Path], out: Path, options: MergeOptions, *, manifest: 
     return result
 
 
-def read_shards(paths: Sequence[Path]) -> list[Shard]:
-    """Read every shard; one PredictionsError names all that are truncated, missing or no predictions, and doubled files."""
-    broken: list[str] = []
-    shards: list[Shard] = []
-    for path in paths:
-        try:
-            shards.append(Shard(path, read_predictions(path)))
-        except DataError as error:
-            broken.append(error.message if str(path) in error.message else f"{path}: {error.message}")
-    twice = [str(path) for path, count in Counter(path.resolve() for path in paths).items() if count > 1]
-    broken += [f"{path}: given twice" for path in twice]
-    if broken:
-        raise PredictionsError(f"nothing is merged, {len(broken)} shards cannot be used: {'; '.join(broken)}")
-    if not shards:
-        raise PredictionsError("there is no shard to merge")
-    return shards
-
-
 def merge_shards(shards: Sequence[Shard], options: MergeOptions, *, manifest: Manifest | None = None) -> MergeResult:
     """One Predictions of all shards, every sample once.
 
@@ -112,9 +87,9 @@ def merge_shards(shards: Sequence[Shard], options: MergeOptions, *, manifest: Ma
     is not the manifest's, and the provenance in which shards differ.
     """
     shards = sorted(shards, key=lambda shard: (min(shard.predictions.sample_ids, default=""), str(shard.path)))
-    _refuse_unlike(shards, options)
+    refuse_unlike(shards, mixed=options.mixed)
     expected, against = _expected(shards, options, manifest)
-    problems = [*_doubled(shards), *_shard_problems(shards)]
+    problems = [*doubled(shards), *numbering_problems(shards)]
     there = {name for shard in shards for name in shard.predictions.sample_ids}
     order = sorted(there)
     if expected is not None:
@@ -142,69 +117,24 @@ def merge_shards(shards: Sequence[Shard], options: MergeOptions, *, manifest: Ma
     return MergeResult(dataclasses.replace(merged, provenance=provenance), len(shards), against, tuple(findings))
 
 
-# --- what must be the same ---------------------------------------------------------------------------------------------
-
-
-def _refuse_unlike(shards: Sequence[Shard], options: MergeOptions) -> None:
-    """PredictionsError naming everything in which two shards differ and must not."""
-    first, differing = shards[0], []
-    for shard in shards[1:]:
-        one, other = first.predictions, shard.predictions
-        if one.labels.missing_from(other.labels) or other.labels.missing_from(one.labels):
-            raise PredictionsError(
-                f"nothing is merged: {first.path} has the classes {', '.join(one.labels.names)}, and {shard.path} "
-                f"{', '.join(other.labels.names)}"
-            )
-        if one.hard != other.hard:
-            raise PredictionsError(
-                f"nothing is merged: {first.path} and {shard.path} differ, one has logits and the other only classes"
-            )
-        keys = SAME if options.mixed else (*SAME, *SAME_MODEL)
-        facts = [(key, one.provenance.get(key), other.provenance.get(key)) for key in keys]
-        facts += [
-            (f"asked {key}", _asked(one).get(key), _asked(other).get(key))
-            for key in sorted({*_asked(one), *_asked(other)} - set(_NOT_ASKED))
-        ]
-        differing += [
-            f"{key} ({first.path}: {_short(left)}, {shard.path}: {_short(right)})"
-            for key, left, right in facts
-            if left != right
-        ]
-    if differing:
-        models_only = all(text.startswith(SAME_MODEL) for text in differing)
-        advice = "; different models, one per fold, are merged with --mixed" if models_only else ""
-        shown = "; ".join(differing[:MOST_NAMED]) + ("; …" if len(differing) > MOST_NAMED else "")
-        raise PredictionsError(f"nothing is merged, the shards differ in {shown}{advice}", reason="merge")
-
-
-def _asked(predictions: Predictions) -> Mapping[str, Any]:
-    asked = predictions.provenance.get("asked")
-    return asked if isinstance(asked, dict) else {}
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
 # --- who should be there -----------------------------------------------------------------------------------------------
 
 
 def _expected(shards: Sequence[Shard], options: MergeOptions, manifest: Manifest | None) -> tuple[Expected | None, str]:
     if manifest is not None:
-        return expected_of_manifest(manifest, split=options.split or _split_asked(shards), fold=options.fold), (
+        return expected_of_manifest(manifest, split=options.split or _splitasked_of(shards), fold=options.fold), (
             f"manifest {manifest.name!r}"
         )
     recorded = _recorded_manifest(shards)
-    if recorded is not None and not any(_asked(shard.predictions).get("limit") for shard in shards):
-        found = expected_of_manifest(recorded, split=options.split or _split_asked(shards), fold=options.fold)
+    if recorded is not None and not any(asked_of(shard.predictions).get("limit") for shard in shards):
+        found = expected_of_manifest(recorded, split=options.split or _splitasked_of(shards), fold=options.fold)
         return found, f"the recorded manifest {recorded.name!r}"
-    numbered = all(_number(shard) for shard in shards)
+    numbered = all(number_of(shard) for shard in shards)
     return None, "the shards' own numbers" if numbered else ""
 
 
-def _split_asked(shards: Sequence[Shard]) -> str:
-    return str(_asked(shards[0].predictions).get("split") or "")
+def _splitasked_of(shards: Sequence[Shard]) -> str:
+    return str(asked_of(shards[0].predictions).get("split") or "")
 
 
 def _recorded_manifest(shards: Sequence[Shard]) -> Manifest | None:
@@ -224,76 +154,15 @@ def _recorded_place(shards: Sequence[Shard]) -> Path | None:
     return None
 
 
-def _number(shard: Shard) -> tuple[int, int, int | None] | None:
-    """(index from 1, of how many, samples of the whole) of a shard that knows; None of others."""
-    record = shard.predictions.provenance.get("shard")
-    if not isinstance(record, dict):
-        return None
-    index, of, total = record.get("index"), record.get("of"), record.get("total")
-    if not isinstance(index, int) or not isinstance(of, int) or not 1 <= index <= of:
-        return None
-    return index, of, total if isinstance(total, int) else None
-
-
-def _shard_problems(shards: Sequence[Shard]) -> list[str]:
-    """From the shards' own numbers: which is missing, doubled, or of another division; and too few rows in all."""
-    numbers = [(shard, number) for shard in shards if (number := _number(shard)) is not None]
-    if not numbers:
-        return []
-    counts = {of for _, (_, of, _) in numbers}
-    if len(counts) > 1:
-        return [f"the shards are of different divisions, {' and '.join(f'1 of {of}' for of in sorted(counts))}"]
-    of = counts.pop()
-    by_index: dict[int, list[str]] = {}
-    for shard, (index, _, _) in numbers:
-        by_index.setdefault(index, []).append(str(shard.path))
-    problems = [
-        f"shard {index} of {of} is there {len(places)} times: {', '.join(places)}"
-        for index, places in sorted(by_index.items())
-        if len(places) > 1
-    ]
-    gone = [index for index in range(1, of + 1) if index not in by_index]
-    if gone:
-        shown = ", ".join(map(str, gone[:MOST_NAMED])) + (", …" if len(gone) > MOST_NAMED else "")
-        problems.append(f"shard {shown} of {of} is missing")
-    totals = {total for _, (_, _, total) in numbers if total is not None}
-    rows = sum(len(shard.predictions) for shard in shards)
-    if not problems and totals and totals != {rows}:
-        problems.append(
-            f"the shards hold {rows} samples, and their records say {' or '.join(map(str, sorted(totals)))}"
-        )
-    return problems
-
-
-def _doubled(shards: Sequence[Shard]) -> list[str]:
-    place: dict[str, Path] = {}
-    pairs: dict[tuple[Path, Path], list[str]] = {}
-    for shard in shards:
-        for name in shard.predictions.sample_ids:
-            if name in place:
-                pairs.setdefault((place[name], shard.path), []).append(name)
-            else:
-                place[name] = shard.path
-    return [
-        f"{len(names)} samples are both in {one} and in {other}: {_listed(names)}"
-        for (one, other), names in pairs.items()
-    ]
-
-
 def _coverage(wanted: Sequence[str], there: set[str], source: str) -> list[str]:
     missing = [name for name in wanted if name not in there]
     unknown = sorted(there.difference(wanted))
     problems = []
     if missing:
-        problems.append(f"{len(missing)} of {len(wanted)} samples of {source} are in no shard: {_listed(missing)}")
+        problems.append(f"{len(missing)} of {len(wanted)} samples of {source} are in no shard: {listed(missing)}")
     if unknown:
-        problems.append(f"{len(unknown)} samples are not in the test part of {source}: {_listed(unknown)}")
+        problems.append(f"{len(unknown)} samples are not in the test part of {source}: {listed(unknown)}")
     return problems
-
-
-def _listed(names: Sequence[str]) -> str:
-    ordered = sorted(names)
-    return ", ".join(map(repr, ordered[:MOST_NAMED])) + (", …" if len(ordered) > MOST_NAMED else "")
 
 
 # --- joining -----------------------------------------------------------------------------------------------------------
@@ -360,7 +229,7 @@ def _shared_provenance(shards: Sequence[Shard]) -> dict[str, Any]:
     models = sorted({str(provenance["model"]) for provenance in every if provenance.get("model")})
     if "model" not in shared and models:
         shared["model"] = " + ".join(models) if len(models) <= MOST_NAMED else f"{models[0]} and {len(models) - 1} more"
-    asked = [_asked(shard.predictions) for shard in shards]
+    asked = [asked_of(shard.predictions) for shard in shards]
     shared["asked"] = {
         key: value
         for key, value in sorted(asked[0].items())
@@ -377,8 +246,8 @@ def _shared_provenance(shards: Sequence[Shard]) -> dict[str, Any]:
 def _models(shard: Shard) -> list[Any]:
     """The models of a shard, with its fold where it has one fold and they do not say."""
     folds = set(shard.predictions.folds)
-    listed = shard.predictions.provenance.get("models")
-    entries = listed if isinstance(listed, list) else []
+    entries = shard.predictions.provenance.get("models")
+    entries = entries if isinstance(entries, list) else []
     return [
         {**entry, "fold": next(iter(folds))} if isinstance(entry, dict) and "fold" in entry and not entry["fold"]
         and len(folds) == 1 and folds != {"all"} else entry

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ferbench.errors import PredictionsError
@@ -121,7 +122,7 @@ def _compare_with_said(
 
 def _without_doubles(rows: ScoreRows, scored: _Scored, findings: list[Finding]) -> NDArray[np.int64]:
     """Row numbers with each name once. Equal rows of one name are one; different ones are a PredictionsError."""
-    if rows.names is None:
+    if rows.names is None or pc.count_distinct(rows.names).as_py() == rows.count:
         return np.arange(rows.count)
     encoded = rows.names.dictionary_encode().indices.to_numpy()
     order = np.argsort(encoded, kind="stable")

@@ -15,12 +15,15 @@ from ferbench.score_files.rows import NO_NUMBER, ClassColumn
 Where = Callable[[int], str]
 
 
-def texts(column: pa.Array) -> pa.Array:
-    """(N,) string without white space at the ends; empty cells are null."""
-    if pa.types.is_large_string(column.type) or pa.types.is_dictionary(column.type):
-        column = column.cast(pa.string())
+def texts(column: pa.Array, *, what: str, where: Where) -> pa.Array:
+    """(N,) string without white space at the ends; empty cells are null. PredictionsError for lists and their kin."""
     if not pa.types.is_string(column.type):
-        column = column.cast(pa.string())
+        try:
+            column = column.cast(pa.string())
+        except pa.ArrowException as error:
+            raise PredictionsError(
+                f"{where(0)}: column {what!r} holds {column.type} values; text or numbers are needed"
+            ) from error
     trimmed = pc.utf8_trim_whitespace(column)
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
 
@@ -28,7 +31,7 @@ def texts(column: pa.Array) -> pa.Array:
 def numbers(column: pa.Array, *, what: str, where: Where) -> NDArray[np.float64]:
     """(N,) numbers, NaN where a cell is empty; PredictionsError names the first cell that is none."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        column = texts(column)
+        column = texts(column, what=what, where=where)
         try:
             column = column.cast(pa.float64())
         except pa.ArrowException:
@@ -57,7 +60,7 @@ def _slowly(column: pa.Array, what: str, where: Where) -> list[float | None]:
 def classes(column: pa.Array, *, what: str, where: Where) -> ClassColumn:
     """Integers where every cell is a whole number, names otherwise; PredictionsError for fractions."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_dictionary(column.type):
-        names = texts(column)
+        names = texts(column, what=what, where=where)
         try:
             found = names.cast(pa.float64())
         except pa.ArrowException:
@@ -88,7 +91,7 @@ def looks_like_lists(column: pa.Array) -> bool:
         return True
     if not pa.types.is_string(column.type):
         return False
-    first = next((text for text in texts(column.slice(0, 100)).to_pylist() if text), "")
+    first = next((text for text in column.slice(0, 100).to_pylist() if text and text.strip()), "")
     parts = _separated(pa.array([first]))[0].as_py().split(",")
     try:
         return len([float(part) for part in parts]) > 1
@@ -104,7 +107,7 @@ def is_list(kind: pa.DataType) -> bool:
 def lists(column: pa.Array, *, what: str, where: Where) -> NDArray[np.float64]:
     """(N, K) numbers; a row of NaN where the cell is empty. PredictionsError names a row of another length."""
     if not is_list(column.type):
-        text = texts(column)
+        text = texts(column, what=what, where=where)
         column = pc.split_pattern(_separated(text), ",")
     lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy(zero_copy_only=False)
     there = np.flatnonzero(lengths >= 0)

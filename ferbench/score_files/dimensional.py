@@ -136,7 +136,7 @@ def _read_file(path: Path, given: Mapping[str, str], *, is_video: bool) -> Dimen
         )
     names = None
     if sample:
-        names = cells.texts(_one(table.column(sample)))
+        names = cells.texts(_one(table.column(sample)), what=sample, where=where)
         empty = pc.index(pc.is_null(names), True).as_py()
         if empty >= 0:
             raise PredictionsError(f"{where(empty)}: column {sample!r} is empty; every row needs its sample")

@@ -64,26 +64,27 @@ def match_names(names: pa.Array, ids: pa.Array, paths: pa.Array | None, *, where
 
 def _match_tails(rows: pa.Array, keys: pa.Array, what: str, names: pa.Array, ids: pa.Array, where: Where) -> Match:
     parts = pc.add(pc.count_substring(rows, "/"), 1).to_numpy(zero_copy_only=False)
-    most = min(MOST_PARTS, int(max(parts.max(), 1 + pc.max(pc.count_substring(keys, "/")).as_py())))
-    for depth in range(most, 0, -1):
-        tails = _tails(keys, depth)
-        samples = _found_in(_tails(rows, depth), tails)
-        if not (samples >= 0).any():
-            continue
-        _refuse_ambiguous(samples, tails, names, ids, where)
-        # A row with fewer parts than the others is compared as a whole.
-        for shorter in sorted(set(parts[(samples < 0) & (parts < depth)].tolist())):
-            at = np.flatnonzero((samples < 0) & (parts == shorter))
-            tails_here = _tails(keys, shorter)
-            found = _found_in(rows.take(pa.array(at)), tails_here)
-            here = np.full(len(samples), -1, np.int64)
-            here[at] = found
-            _refuse_ambiguous(here, tails_here, names, ids, where)
-            samples[at] = found
-        _refuse_merged(samples, names, ids, where)
-        said = "the last part" if depth == 1 else f"the last {depth} parts"
-        return Match(samples, f"{said} of the {what}")
-    return Match(np.full(len(rows), -1, np.int64), what)
+    depth, samples, tails = 0, np.full(len(rows), -1, np.int64), keys
+    while depth < MOST_PARTS:
+        deeper = _tails(keys, depth + 1)
+        found = _found_in(_tails(rows, depth + 1), deeper)
+        # Rows of fewer parts are compared as a whole, and say nothing about how deep the others may be compared.
+        if not ((found >= 0) & (parts > depth)).any():
+            break
+        depth, samples, tails = depth + 1, found, deeper
+    if not depth:
+        return Match(samples, what)
+    _refuse_ambiguous(samples, tails, names, ids, where)
+    for shorter in sorted(set(parts[(samples < 0) & (parts < depth)].tolist())):
+        at = np.flatnonzero((samples < 0) & (parts == shorter))
+        tails = _tails(keys, shorter)
+        here = np.full(len(samples), -1, np.int64)
+        here[at] = _found_in(rows.take(pa.array(at)), tails)
+        _refuse_ambiguous(here, tails, names, ids, where)
+        samples[at] = here[at]
+    _refuse_merged(samples, names, ids, where)
+    said = "the last part" if depth == 1 else f"the last {depth} parts"
+    return Match(samples, f"{said} of the {what}")
 
 
 def _refuse_ambiguous(
@@ -127,10 +128,17 @@ def _found_in(values: pa.Array, keys: pa.Array) -> NDArray[np.int64]:
 def _normal(names: pa.Array, with_suffix: bool) -> pa.Array:
     """Slashes as in POSIX, none at the ends or doubled, no `./`; without a media suffix where asked."""
     plain = pc.replace_substring(names, "\\", "/")
-    plain = pc.replace_substring_regex(plain, r"/(?:\.?/)+", "/")
-    plain = pc.utf8_trim(pc.replace_substring_regex(plain, r"^(?:\./)+", ""), "/")
+    # Millions of names are looked at before a regular expression is run over them.
+    if pc.any(pc.match_substring_regex(plain, r"/\.?/")).as_py():
+        plain = pc.replace_substring_regex(plain, r"/(?:\.?/)+", "/")
+    if pc.any(pc.starts_with(plain, "./")).as_py():
+        plain = pc.replace_substring_regex(plain, r"^(?:\./)+", "")
+    plain = pc.utf8_trim(plain, "/")
     return plain if with_suffix else pc.replace_substring_regex(plain, _MEDIA, "")
 
 
 def _tails(names: pa.Array, depth: int) -> pa.Array:
-    return pc.replace_substring_regex(names, rf"^(?:(?s:.)*/)((?:[^/]*/){{{depth - 1}}}[^/]*)$", r"\1")
+    """The last `depth` parts of each name; names of fewer parts as they are."""
+    split = pc.split_pattern(names, "/", max_splits=depth, reverse=True)
+    tails = pc.binary_join(pc.list_slice(split, 1), "/")
+    return pc.if_else(pc.greater(pc.list_value_length(split), depth), tails, names)

@@ -58,7 +58,7 @@ def rows_of_table(
         predicted=_classes(columns, found.predicted, where),
         targets=_classes(columns, found.target, where),
         folds=_folds(columns[found.fold], where) if found.fold else None,
-        attributes=_attributes(columns, found),
+        attributes=_attributes(columns, found, where),
         facts={"format": kind, **{f"column {role}": name for role, name in found.facts().items()}},
         findings=tuple(Finding("note", "columns", f"{place}: {note}") for note in found.notes),
     )
@@ -81,7 +81,7 @@ def _values(columns: dict[str, pa.Array], found: Columns, where: Where) -> np.nd
 def _names(column: pa.Array, what: str, where: Where) -> pa.Array:
     if cells.is_list(column.type):
         raise PredictionsError(f"{where(0)}: column {what!r} holds lists; a sample has one id or path")
-    names = cells.texts(column)
+    names = cells.texts(column, what=what, where=where)
     empty = pc.index(pc.is_null(names), True).as_py()
     if empty >= 0:
         raise PredictionsError(f"{where(empty)}: column {what!r} is empty; every row needs its sample")
@@ -93,7 +93,7 @@ def _classes(columns: dict[str, pa.Array], name: str, where: Where) -> ClassColu
 
 
 def _folds(column: pa.Array, where: Where) -> tuple[str, ...]:
-    folds = cells.texts(column)
+    folds = cells.texts(column, what="fold", where=where)
     empty = pc.index(pc.is_null(folds), True).as_py()
     if empty >= 0:
         raise PredictionsError(f"{where(empty)}: the fold is empty")
@@ -101,13 +101,13 @@ def _folds(column: pa.Array, where: Where) -> tuple[str, ...]:
     return tuple(pc.replace_substring_regex(folds, r"^([0-9]+)\.0+$", r"\1").to_pylist())
 
 
-def _attributes(columns: dict[str, pa.Array], found: Columns) -> dict[str, tuple[str | None, ...]]:
+def _attributes(columns: dict[str, pa.Array], found: Columns, where: Where) -> dict[str, tuple[str | None, ...]]:
     """Other columns of texts: what scores may be given by. Numbers are measurements, not groups."""
     attributes: dict[str, tuple[str | None, ...]] = {}
     for name, column in columns.items():
         if name in found.used() or name.isdigit() or not name or not pa.types.is_string(column.type):
             continue
-        values = cells.texts(column)
+        values = cells.texts(column, what=name, where=where)
         try:
             values.cast(pa.float64())
         except pa.ArrowException:
