@@ -163,7 +163,7 @@ def test_folds_are_in_the_order_of_their_numbers():
     assert [fold.name for fold in report.folds] == ["1", "9", "10"]
 
 
-# --- attributes and hard predictions ----------------------------------------------------------------------------------------
+# --- attributes and hard predictions --------------------------------------------------------------------------------
 
 
 def test_attributes_come_back_as_text_with_their_gaps(tmp_path):
