@@ -2,8 +2,8 @@
 
 A population is a confusion matrix of probabilities, so the true value of every metric is known. Test sets are drawn from
 it, an interval is made of each, and it is counted how often the truth is inside. `sizes random` draws the classes too;
-`sizes fixed` keeps the number of samples of each class, as in a test set that was made to have them. The rows of `plain` are
-the percentile bootstrap of the samples as they are, those of `ours` what reports have.
+`sizes fixed` keeps the number of samples of each class, as in a test set that was made to have them. The rows of `plain`
+are the percentile bootstrap of the samples as they are, those of `ours` what reports have.
 
     python benchmarks/interval_coverage.py
 """
