@@ -104,6 +104,12 @@ def test_the_largest_confusions_are_by_count_and_then_by_class():
     assert grids.confusions_grid(report_of([0, 1], [0, 1])) is None
 
 
+def test_a_table_of_very_many_folds_is_cut_and_says_so():
+    grid = grids.fold_grids(report_of([0] * 201, [0] * 201, folds=[str(number) for number in range(201)]))[0]
+    assert grid.caption == "Each fold, over scored samples, in percent; the first 200 of 201, report.json has all"
+    assert [row.cells[0] for row in grid.rows][-1] == "199"
+
+
 def test_the_deviation_of_an_infinite_score_is_a_dash_not_an_error():
     report = report_of([0, 1], [0, 0], ["a", "b"], folds=["1", "2"])
     report = dataclasses.replace(

@@ -26,6 +26,8 @@ from ferbench.rendering.wording import (
 from ferbench.report import Report, Score
 
 MOST_CONFUSIONS = 15
+MOST_SCORES = 200
+"""Folds, or values of an attribute, that a table lists."""
 UNIT_WORDS = {"percent": "in percent", "plain": "plain numbers"}
 
 
@@ -136,6 +138,8 @@ def subgroup_grids(report: Report) -> list[Grid]:
 def _score_grids(key: str, heading: str, caption: str, scores: Sequence[Score], report: Report) -> list[Grid]:
     grids = []
     counts = "; n counts all samples" if len(shown_views(report)) > 1 else ""
+    if len(scores) > MOST_SCORES:
+        counts += f"; the first {MOST_SCORES} of {len(scores):,}, report.json has all"
     for view in shown_views(report):
         for unit in UNITS:
             metrics = {key: METRICS[key].title for key in distinct_metrics(unit)}
@@ -145,7 +149,7 @@ def _score_grids(key: str, heading: str, caption: str, scores: Sequence[Score], 
                 if row.unit == unit and view == "detected" and report.calibration is not None
             }
             rows = []
-            for score in scores:
+            for score in scores[:MOST_SCORES]:
                 total, scored = int(score.confusion.support("all").sum()), int(score.confusion.matrix.sum())
                 cells = [score.name, f"{total:,}", f"{scored:,}"]
                 cells += [measured(score.values[view][name], unit) for name in metrics]
