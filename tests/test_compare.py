@@ -253,6 +253,20 @@ def test_a_run_that_says_no_protocol_joins_the_runs_that_test_its_samples_in_the
     ]  # fmt: skip
 
 
+def test_odd_provenance_of_a_file_is_no_crash(three, tmp_path):
+    odd = str(write_run(
+        tmp_path, "odd", KEEN, protocol=["k-fold"], views=3, ensemble="yes", audits={"a": 1}, model_facts="best",
+        recipe_id=7, manifest=5,
+    ))  # fmt: skip
+    many = str(
+        write_run(tmp_path, "many", KEEN, protocol={"kind": 4, "folds": "many"}, audits=[1], views={"views": "two"})
+    )
+    heads = compare([odd, many, *three], FAST).groups
+    assert [(head.dataset, head.protocol, head.num_folds) for head in heads] == [
+        ("5", "protocol not recorded", 5), ("toy", "own 4, 5 folds", 5), ("toy", "own k-fold, 5 folds, seed 0", 5),
+    ]  # fmt: skip
+
+
 # --- published rows ------------------------------------------------------------------------------------------------------
 
 
@@ -289,7 +303,7 @@ def test_a_published_figure_keeps_its_sources_digits_and_its_printed_folds_give_
 def test_published_rows_of_another_protocol_say_so(tmp_path):
     own = str(write_run(tmp_path, "own", STEADY, dataset="dfew"))
     assert head_notes(compare([own], FAST)) == [
-        "The runs follow their own protocol (own k-fold, 5 folds, seed 0), the published figures another: they do not "
+        "The runs follow another protocol (own k-fold, 5 folds, seed 0) than the published figures (official): they do not "
         "compare."
     ]
     silent = str(write_run(tmp_path, "silent", STEADY, dataset="dfew", protocol={}))
@@ -297,6 +311,10 @@ def test_published_rows_of_another_protocol_say_so(tmp_path):
         "The runs record no protocol: whether the published figures compare with them is not known."
     ]
     assert head_notes(compare([own], CompareOptions(replicates=0, published=False))) == []
+    ferplus = str(write_run(tmp_path, "plus", ((6,), (2,)), dataset="ferplus"))
+    (sentence,) = head_notes(compare([ferplus], FAST))
+    assert sentence.startswith("The runs follow another protocol (official protocol) than the published figures (ran)")
+    assert head_notes(compare([ferplus], CompareOptions(replicates=0, references=("QCS",)))) == []
 
 
 def test_a_published_method_that_no_card_has_is_refused_with_the_known_ones(tmp_path):

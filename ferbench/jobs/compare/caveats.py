@@ -47,17 +47,18 @@ def run_caveats(group: Group, run: Run, common: frozenset[tuple[str, str, str]])
     provenance = run.predictions.provenance
     ensemble = provenance.get("ensemble")
     if isinstance(ensemble, Mapping):
-        yield f"An ensemble of {counted(len(ensemble.get('members', ())), 'model')}."
+        yield f"An ensemble of {counted(len(ensemble.get('members') or ()), 'model')}."
     selects = {_selected_on(each) for each in group.runs}
     chosen = _selected_on(run)
     if chosen == "test":
         yield "The checkpoint was chosen on the test part: its figures are too good."
     elif chosen and len(selects) > 1:
         yield f"The checkpoint was chosen on: {chosen}."
-    found = [finding for finding in provenance.get("audits") or () if finding.get("severity") in ("error", "warning")]
-    if found:
-        rules = ", ".join(dict.fromkeys(str(finding.get("rule")) for finding in found))
-        yield f"Audits of this run found: {rules}."
+    audits = provenance.get("audits")
+    found = [each for each in audits if isinstance(each, Mapping)] if isinstance(audits, list) else []
+    rules = dict.fromkeys(str(each.get("rule")) for each in found if each.get("severity") in ("error", "warning"))
+    if rules:
+        yield f"Audits of this run found: {', '.join(rules)}."
 
 
 def group_caveats(group: Group) -> Iterator[str]:
@@ -131,17 +132,14 @@ def unscored_caveat(report: Report, view: str, metrics: Sequence[str]) -> str | 
 
 
 def _selected_on(run: Run) -> str:
-    facts: Mapping[str, Any] = run.predictions.provenance.get("model_facts") or {}
-    return str(facts.get("selection") or "")
+    facts = run.predictions.provenance.get("model_facts")
+    return str(facts.get("selection") or "") if isinstance(facts, Mapping) else ""
 
 
 def _views(views: Any) -> str:
     """Test-time views in words: `one`, `2 clips, 3 crops, mirrored`."""
-    if not isinstance(views, Mapping) or views.get("count", 1) == 1:
+    if not isinstance(views, Mapping):
         return "one"
-    parts = [
-        counted(views.get(key, 1), noun)
-        for key, noun in (("views", "clip"), ("crops", "crop"))
-        if views.get(key, 1) > 1
-    ]
-    return ", ".join([*parts, *(["mirrored"] if views.get("flip") else [])]) or f"{views['count']}"
+    many = ((views.get(key), noun) for key, noun in (("views", "clip"), ("crops", "crop")))
+    parts = [counted(count, noun) for count, noun in many if isinstance(count, int) and count > 1]
+    return ", ".join([*parts, *(["mirrored"] if views.get("flip") else [])]) or "one"

@@ -27,16 +27,8 @@ class Group:
     protocol: Mapping[str, Any]
     card: Card | None
     runs: tuple[Run, ...]
-
-    @property
-    def folds(self) -> tuple[str, ...]:
-        """Names of all folds that any run has, in the first run's order."""
-        return tuple(dict.fromkeys(name for run in self.runs for name in run.predictions.folds))
-
-    @property
-    def num_folds(self) -> int:
-        """Folds of the protocol: those that it says, those that the runs have, whichever is more."""
-        return max(int(self.protocol.get("folds") or 0), len(self.folds))
+    num_folds: int
+    """Folds of the protocol: those that it says or those that the runs have, whichever is more."""
 
     @property
     def protocol_name(self) -> str:
@@ -77,7 +69,7 @@ def group_runs(runs: Sequence[Run]) -> tuple[Group, ...]:
     silent: list[Run] = []
     for run in runs:
         provenance = run.predictions.provenance
-        if dataset_of(provenance) and provenance.get("protocol"):
+        if dataset_of(provenance) and protocol_of(provenance):
             found.setdefault(_key(provenance), []).append(run)
         else:
             silent.append(run)
@@ -106,20 +98,30 @@ def _fitted(run: Run, known: frozenset[tuple[str, str, str]]) -> Run | None:
 
 def _group(runs: Sequence[Run], dataset: str) -> Group:
     # The first run that says its protocol speaks for those that do not.
-    provenance = next((run.predictions.provenance for run in runs if run.predictions.provenance.get("protocol")), {})
-    return Group(dataset or "unnamed dataset", provenance.get("protocol") or {}, find_card(dataset), tuple(runs))
+    said = (protocol_of(run.predictions.provenance) for run in runs)
+    protocol = next((each for each in said if each), {})
+    there = len(set().union(*(run.predictions.folds for run in runs)))
+    folds = protocol.get("folds")
+    num_folds = max(folds if isinstance(folds, int) else 0, there)
+    return Group(dataset or "unnamed dataset", protocol, find_card(dataset), tuple(runs), num_folds)
+
+
+def protocol_of(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The protocol that a file records; {} where it records none, or something else under that name."""
+    protocol = provenance.get("protocol")
+    return protocol if isinstance(protocol, dict) else {}
 
 
 def dataset_of(provenance: Mapping[str, Any]) -> str:
     """Name of the dataset: of its card where the protocol says which, else of the manifest; empty where nothing says."""
-    protocol = provenance.get("protocol") or {}
+    protocol = protocol_of(provenance)
     return str(provenance.get("dataset") or protocol.get("dataset") or provenance.get("manifest") or "")
 
 
 def _key(provenance: Mapping[str, Any]) -> tuple[str, str]:
-    protocol = provenance.get("protocol") or {}
+    protocol = protocol_of(provenance)
     identity = {key: value for key, value in protocol.items() if key not in _NOT_IDENTITY and value is not None}
-    return dataset_of(provenance), json.dumps(identity, sort_keys=True)
+    return dataset_of(provenance), json.dumps(identity, sort_keys=True, default=str)
 
 
 def common_coverage(runs: Sequence[Run]) -> frozenset[tuple[str, str, str]]:

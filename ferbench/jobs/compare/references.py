@@ -49,13 +49,17 @@ def published_long(tables: Sequence[Scored], options: CompareOptions) -> Iterato
 
 def protocol_caveat(scored: Scored, options: CompareOptions) -> str | None:
     """That the published figures of a dataset follow another protocol than the runs; None when they do not, or none is."""
-    followed = dict.fromkeys(result.protocol for _, result, _ in _shown([scored], options))
+    # Where a source says no protocol, the figure's own footnote says that.
+    followed = dict.fromkeys(result.protocol for _, result, _ in _shown([scored], options) if result.protocol)
     own = scored.group.protocol_name
     if not followed or own in followed:
         return None
     if not scored.group.protocol:
         return "The runs record no protocol: whether the published figures compare with them is not known."
-    return f"The runs follow their own protocol ({scored.group.title}), the published figures another: they do not compare."
+    return (
+        f"The runs follow another protocol ({scored.group.title}) than the published figures ({', '.join(followed)}): "
+        "they do not compare."
+    )
 
 
 def _shown(tables: Sequence[Scored], options: CompareOptions) -> Iterator[tuple[int, PublishedResult, tuple[str, ...]]]:
