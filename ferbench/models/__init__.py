@@ -1,8 +1,16 @@
 """Models: the built-in ones by name, and loading anybody's.
 
-A built-in model is one module with `build(num_classes)`, `INPUT_SPEC`, `CARD` (paper, licence, published result as plain
-text) and, where weights come with ferbench, `WEIGHTS`: a file in `ferbench/models/weights`. A new model is one file and
-one row in `MODELS`. Importing this package imports no torch.
+A built-in model is one module with
+
+    build(num_classes=7, **options)     the network; an `input_spec` it has stands for the module's
+    INPUT_SPEC                          what it takes
+    CARD                                title, paper, licence, published result, as plain text
+    OPTIONS                             name -> one-line meaning, default included; where there are options
+    WEIGHTS                             a file in `ferbench/models/weights`, where weights come with ferbench
+    NEEDS_WEIGHTS = False               where the network means something without
+    convert_state_dict(weights)         the original repository's keys to ours, where there is one
+
+A new model is one file and one row in `MODELS`. Importing this package imports no torch.
 """
 
 from __future__ import annotations
