@@ -18,7 +18,8 @@ LAYERS = [
      "textfiles", "splitting", "validation"},
     # parts: each does one thing
     {"media", "detection", "alignment", "models", "engines", "rendering", "progress", "device", "cards", "datasets",
-     "dialects", "protocols", "checks", "sources", "clips", "audits", "score_files", "explaining", "profiling"},
+     "dialects", "protocols", "checks", "sources", "clips", "audits", "score_files", "explaining", "profiling",
+     "training", "feeding"},
     {"jobs"},
     {"commands"},
     {"__main__"},
@@ -42,7 +43,7 @@ MAY_IMPORT_TORCH = {
     "ferbench/models/onnx.py", "ferbench/models/timm.py", "ferbench/models/sources.py", "ferbench/models/exported.py",
     "ferbench/explaining/cams.py", "ferbench/explaining/features.py", "ferbench/explaining/layers.py",
     "ferbench/explaining/maps.py", "ferbench/models/constant.py", "ferbench/detection/mtcnn.py", "ferbench/detection/boxes.py",
-    "ferbench/detection/nms.py",
+    "ferbench/detection/nms.py", "ferbench/detection/near.py",
     "ferbench/detection/pyramid.py", "ferbench/detection/area.py", "ferbench/detection/facenet.py",
 }  # fmt: skip
 
