@@ -222,6 +222,19 @@ def test_a_clip_is_explained_frame_by_frame(place, ferbench):
     assert done.json["mistakes"] == []
 
 
+def test_an_image_model_sees_every_frame_and_its_features_are_their_mean(place, ferbench):
+    for number, level in enumerate((0.2, 0.4, 0.6, 1.0)):
+        paint(place / f"clips/red/a/{number + 1:05d}.png", (level, 0, 0.2))
+        paint(place / f"clips/blue/b/{number + 1:05d}.png", (0, 0, level))
+    done = ferbench("explain", place / "clips", "--model", place / "colour.py", "-o", place / "out", "--json")
+    assert done.code == 0, done.err
+    rows = {row["sample_id"]: row for row in pq.read_table(place / "out/features.parquet").to_pylist()}
+    np.testing.assert_allclose(rows["red/a"]["features"], [0.55, 0, 0.2], atol=1e-6)
+    # One scale for the clip, so a frame's share is its red.
+    shares = next(row["frame_shares"] for row in done.json["cams"] if row["sample_id"] == "red/a")
+    np.testing.assert_allclose(shares, np.array([0.2, 0.4, 0.6, 1.0]) / 2.2, atol=1e-4)
+
+
 def test_a_sealed_program_gets_its_logits_drawn_and_is_told_what_to_do(place, ferbench, monkeypatch):
     monkeypatch.syspath_prepend(str(place))
     import colour
@@ -269,6 +282,7 @@ def test_mistakes_of_a_predictions_file_are_joined_by_id(place, ferbench):
     shutil.rmtree(place / "stills/red")
     fewer = ferbench(*asked, "-o", place / "fewer")
     assert fewer.json["notices"] == ["6 predictions of samples that were not chosen are left out."]
+    assert fewer.json["mistakes"] == done.json["mistakes"]
     for path in (place / "stills").rglob("*.png"):
         path.rename(path.with_stem(f"x{path.stem}"))
     assert "none of the 18 predictions is of a chosen sample" in ferbench(*asked, "-o", place / "none").err

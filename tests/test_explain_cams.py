@@ -15,6 +15,7 @@ from ferbench.explaining.cams import METHODS, class_map
 from ferbench.explaining.layers import choose_map_layer, placed
 from ferbench.explaining.maps import Geometry, Reading, as_maps, read_map
 from ferbench.inputspec import InputSpec
+from ferbench.models.mini_xception import INPUT_SPEC, MiniXception
 
 GREY = InputSpec(height=16, width=16, layout="NCHW", channels="grey")
 IMAGE = InputSpec(height=16, width=16, layout="NCHW")
@@ -107,6 +108,13 @@ def test_tubelets_are_read_as_frames_and_places(batch_first):
     assert (layer.name, layer.reading) == ("norm", Reading(form, 1, 6, 4, 4))
     same = explained(TubeletViT(batch_first=True), CLIP3D, 12, label=2)[1]
     assert np.array_equal(found.values, same.values)
+
+
+def test_a_head_that_is_a_convolution_is_not_looked_at_but_what_it_is_given():
+    network = MiniXception()
+    layer, found = explained(network, INPUT_SPEC, 2)
+    assert (layer.name, layer.reading) == ("blocks", Reading("channels-first", 2, 1, 4, 4))
+    assert found.values.shape == (2, 64, 64)
 
 
 def test_a_named_layer_is_used_and_a_wrong_name_gets_the_nearest():

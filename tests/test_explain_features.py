@@ -79,6 +79,8 @@ def test_a_named_layer_gives_its_input_tokens_averaged_and_a_wrong_one_is_refuse
 
 def test_a_network_without_a_head_has_no_feature_layer():
     assert choose_feature_layer(nn.Sequential(nn.Flatten()), random_clip(IMAGE, 1), IMAGE) == ""
+    with pytest.raises(ModelError, match="sealed program"):
+        choose_feature_layer(nn.Flatten(), random_clip(IMAGE, 1), IMAGE)
 
 
 def test_features_that_are_no_one_s_are_refused_and_then_forgotten():

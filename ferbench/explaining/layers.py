@@ -1,7 +1,8 @@
 """Which layer is looked at: one forward pass is watched, and the layers are told apart by what they put out.
 
-For maps: the last layer that still has a place for every part of the face, and whose output decides the class. In a
-network of convolutions that is its last one (Selvaraju et al., "Grad-CAM", ICCV 2017); among tokens the last normalization
+For maps: the last layer before the head that still has a place for every part of the face, and whose output decides the
+class. In a network of convolutions that is its last one (Selvaraju et al., "Grad-CAM", ICCV 2017), unless that is the
+head itself: its output is a score per place, not features. Among tokens the last normalization
 of them that still matters, which in a vision transformer is the first one of the last block (as the manual of the
 library grad-cam has it): after it only the class token counts, and nothing flows back to the others.
 
@@ -172,6 +173,9 @@ def choose_map_layer(network: nn.Module, clip: Tensor, spec: InputSpec, *, name:
             raise ModelError(f"layer {name!r} gives {shape}, which is no map over the picture; layers with one: {maps}")
         return MapLayer(name, reading, was_chosen=False)
     deciding = _deciding(watched, readings, geometry)
+    head = _head(watched)
+    if head in deciding:
+        deciding = deciding[: deciding.index(head)] or deciding
     if not deciding:
         raise ModelError(
             "no layer of the model has a map over the picture that a gradient flows back to: it averages the places "
@@ -233,11 +237,21 @@ def _deciding(watched: Watched, readings: dict[str, Reading], geometry: Geometry
 
 
 def choose_feature_layer(network: nn.Module, clip: Tensor, spec: InputSpec, *, name: str = "") -> str:
-    """The name of the layer whose input is the features: the head, or the one called `name`; empty where there is none."""
+    """The name of the layer whose input is the features: the head, or the one called `name`; empty where there is none.
+
+    Raises UsageError for a name that the network does not have, ModelError when its layers cannot be watched.
+    """
     if name:
         assert_layer(network, name)
         return name
     watched = watch(network, placed(clip, network, spec))
+    if not watched.calls:
+        raise ModelError(NO_LAYERS)
+    return _head(watched)
+
+
+def _head(watched: Watched) -> str:
+    """The last linear layer or convolution with one output per class; empty where there is none."""
     classes = watched.logits.shape[-1]
     heads = [
         call.name
