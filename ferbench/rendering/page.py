@@ -166,7 +166,7 @@ def score_notes(report: Report) -> list[str]:
         "; over all samples, one without a prediction counts as an error of its class" if both else ""
     )
     notes = [
-        "pooled is the metric of the sum of the folds’ confusion matrices; mean of folds is the mean of the per-fold "
+        "Pooled is the metric of the sum of the folds’ confusion matrices; mean of folds is the mean of the per-fold "
         f"values, and ± sd their sample standard deviation (n − 1). They are different numbers. {views.capitalize()}. An "
         "en dash is a value that is not defined."
     ]
