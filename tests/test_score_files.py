@@ -238,6 +238,26 @@ def test_probabilities_that_do_not_sum_to_one_are_named(tmp_path):
         read(outside, values="probabilities")
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "kind"),
+    [
+        ("0.33,0.33,0.33", "0.1,0.2,0.7", "probabilities"),  # rounded
+        ("0.5,0.9,0.1", "0.1,0.2,0.7", "logits"),  # one row does not sum to 1
+        ("-0.5,1.2,0.3", "0.1,0.2,0.7", "logits"),  # sums to 1, and is outside 0..1
+    ],
+)
+def test_values_are_probabilities_when_every_row_sums_to_one(tmp_path, first, second, kind):
+    text = f"id,label,neutral,happy,sad\na,happy,{first}\nb,sad,{second}\n"
+    assert read(write(tmp_path / "p.csv", text)).provenance["score_file"]["values"] == kind
+
+
+def test_numbered_columns_are_taken_by_their_numbers(tmp_path):
+    header = "id,label," + ",".join(f"logit_{number}" for number in (2, 10, 0, 1, 3, 4, 5, 6, 7, 8, 9))
+    names = tuple(f"class{number}" for number in range(11))
+    found = read(write(tmp_path / "p.csv", f"{header}\na,class1,2,10,0,1,3,4,5,6,7,8,9\n"), classes=names)
+    assert found.logits.tolist() == [list(range(11))]
+
+
 def test_a_row_that_is_no_number_has_no_prediction(tmp_path):
     text = "id,label,happy,sad\na,happy,nan,1\nb,sad,,\nc,sad,inf,0\nd,sad,0,1e39\ne,sad,0,1\n"
     found = read(write(tmp_path / "p.csv", text))

@@ -11,10 +11,8 @@ from ferbench.errors import PredictionsError
 from ferbench.score_files.options import ScoreFileOptions
 from ferbench.score_files.rows import ScoreRows
 
-AUTO_TOLERANCE = 0.01
-"""How far from 1 every row may sum for values to be taken as probabilities when nobody says so."""
-SAID_TOLERANCE = 0.05
-"""The same, where the file or the user says so: seven values rounded to two digits are up to 0.035 off."""
+TOLERANCE_PER_CLASS = 0.005
+"""How far from 1 a row of probabilities may sum, times the number of classes: what rounding to two digits can do."""
 SMALLEST = float(np.finfo(np.float32).tiny)
 """A probability of 0 becomes this, so that its logarithm, -87.3, is a number."""
 
@@ -39,7 +37,7 @@ def logits_of(rows: ScoreRows, options: ScoreFileOptions) -> Logits:
     broken = ~empty & ~_usable(values)
     usable = ~empty & ~broken
     kind = options.values if options.values != "auto" else rows.kind
-    tolerance = SAID_TOLERANCE if kind else AUTO_TOLERANCE
+    tolerance = TOLERANCE_PER_CLASS * values.shape[1] + 1e-6
     inside = np.asarray(((values >= -1e-6) & (values <= 1 + 1e-6)).all(axis=1), np.bool_)
     sums = values.sum(axis=1, where=np.isfinite(values))
     fits: NDArray[np.bool_] = np.logical_and(inside, np.abs(sums - 1) <= tolerance)
