@@ -42,7 +42,7 @@ class EvaluateOptions:
     """Threads that read and resize; 0 is one per CPU core."""
     seed: int = 0
     """Of the clips that the audits look at."""
-    audit_clips: int = 24
+    audit_clips: int = 32
     """Clips that the audits of a model look at before the run; 0 leaves these audits out."""
     profile: bool = False
     """Measure the model too, apart from the run."""

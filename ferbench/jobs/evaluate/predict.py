@@ -161,12 +161,16 @@ def _look_at(model: LoadedModel, run: Run, tasks: Sequence[Task], whole: _Whole)
         from ferbench.jobs.audit import audit_model
 
         clips, targets = probe_clips(whole.manifest, tasks, model.spec, count=options.audit_clips, seed=options.seed)
+        # How pixels are prepared is tried once: the models of further folds get them in the same way.
+        is_prepared_alike = any(known.member == run.member and known.spec == model.spec for known in whole.models)
         if clips:
             how = ModelAuditOptions(
                 batch_size=options.batch_size, device=whole.device, amp=options.amp, seed=options.seed,
                 most_clips=options.audit_clips,
             )  # fmt: skip
-            for finding in audit_model(model, clips, targets, labels=whole.manifest.labels, options=how):
+            for finding in audit_model(
+                model, clips, None if is_prepared_alike else targets, labels=whole.manifest.labels, options=how
+            ):
                 about = f"{run.about}: " if run.about and finding.message else ""
                 whole.audits.append(dataclasses.replace(finding, message=about + finding.message))
     if options.profile and run.member not in {member for member, _ in whole.profiles}:
