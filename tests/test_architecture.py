@@ -42,9 +42,12 @@ MAY_IMPORT_TORCH = {
     "ferbench/models/files.py", "ferbench/models/own_checkpoint.py", "ferbench/models/exporting.py",
     "ferbench/models/onnx.py", "ferbench/models/timm.py", "ferbench/models/sources.py", "ferbench/models/exported.py",
     "ferbench/explaining/cams.py", "ferbench/explaining/features.py", "ferbench/explaining/layers.py",
-    "ferbench/explaining/maps.py", "ferbench/models/constant.py", "ferbench/detection/mtcnn.py", "ferbench/detection/boxes.py",
-    "ferbench/detection/nms.py", "ferbench/detection/near.py",
+    "ferbench/explaining/maps.py", "ferbench/models/constant.py", "ferbench/detection/mtcnn.py",
+    "ferbench/detection/boxes.py", "ferbench/detection/nms.py", "ferbench/detection/near.py",
     "ferbench/detection/pyramid.py", "ferbench/detection/area.py", "ferbench/detection/facenet.py",
+    "ferbench/training/losses.py", "ferbench/training/optimizers.py", "ferbench/training/schedules.py",
+    "ferbench/training/loop.py", "ferbench/training/state.py", "ferbench/training/network.py",
+    "ferbench/training/ranks.py", "ferbench/training/mixing.py",
 }  # fmt: skip
 
 
@@ -120,7 +123,7 @@ def test_help_loads_nothing_heavy():
 def test_the_values_and_scoring_load_no_torch():
     loaded = loaded_by(
         "import ferbench.manifest, ferbench.sampling, ferbench.protocol, ferbench.metrics, ferbench.predictions\n"
-        "import ferbench.report, ferbench.jobs.score, ferbench.jobs.splits, ferbench.jobs.align"
+        "import ferbench.report, ferbench.jobs.score, ferbench.jobs.splits, ferbench.jobs.align, ferbench.jobs.explain"
     )
     assert not loaded & {"torch", "facenet_pytorch", "decord"}
 

@@ -319,6 +319,19 @@ def test_one_fold_is_explained_where_one_is_asked_for(place, ferbench):
     assert "no fold '4'" in ferbench(*asked, "-o", place / "four", "--fold", "4").err
 
 
+def test_in_a_workspace_the_manifest_is_the_one_made_before(place, ferbench, monkeypatch):
+    (place / "ferbench.toml").write_text('source = "stills"\n')
+    assert ferbench("index", "folders", place / "stills", "-o", place / "faces/manifest.parquet").code == 0
+    monkeypatch.chdir(place)
+    done = ferbench("explain", "--model", "colour.py", "--only", "mistakes", "--json")
+    assert done.code == 0, done.err
+    assert (place / "explained/colour/mistakes.png").is_file()
+    assert (done.json["manifest_path"], done.json["samples"]) == ("../../faces/manifest.parquet", 18)
+    # A folder with a manifest in it is that manifest.
+    again = ferbench("explain", "faces", "--model", "colour.py", "--only", "mistakes", "--json", "-o", "again")
+    assert again.json["mistakes"] == done.json["mistakes"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

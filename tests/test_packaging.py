@@ -36,6 +36,7 @@ def test_the_wheel_carries_the_data_that_the_code_reads(wheel):
         "ferbench/manifests/demo/media/pyfeat__single_face.mp4",
         "ferbench/models/weights/mini_xception.safetensors",
         "ferbench/models/weights/LICENSE-mini_xception.txt",
+        "ferbench/explaining/explain.html",
         "ferbench/rendering/report.html",
         "ferbench/py.typed",
     } <= names

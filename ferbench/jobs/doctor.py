@@ -11,7 +11,13 @@ REQUIRED = (
     "click", "rich", "numpy", "pandas", "pyarrow", "torch", "torchvision", "safetensors", "facenet-pytorch", "decord2",
     "opencv-python-headless", "pillow", "pebble", "scikit-learn", "matplotlib", "jinja2",
 )  # fmt: skip
-EXTRAS = {"ray": ("ray",), "onnx": ("onnxruntime",), "hub": ("timm", "datasets")}
+EXTRAS = {
+    "ray": ("ray",),
+    "onnx": ("onnxruntime",),
+    "hub": ("timm", "datasets"),
+    "explain": ("grad-cam",),
+    "umap": ("umap-learn",),
+}
 
 
 @dataclass(frozen=True, slots=True)
