@@ -235,7 +235,9 @@ def test_targets_are_matched_to_outputs_by_name(model_of):
 
 def test_grey_models_have_no_order_of_channels(model_of):
     spec = InputSpec(clip_len=4, height=8, width=8, channels="grey")
-    forward = "\n    def forward(self, clips):\n        return clips.mean(dim=(1, 2, 3, 4))[:, None] * self.code[0, :3]\n"
+    forward = (
+        "\n    def forward(self, clips):\n        return clips.mean(dim=(1, 2, 3, 4))[:, None] * self.code[0, :3]\n"
+    )
     model = model_of(forward, spec=SPEC.replace("dict(", 'dict(channels="grey", '))
     assert audit(model, *clips_of(spec=spec)) == []
 

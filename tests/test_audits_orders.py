@@ -88,8 +88,9 @@ def test_two_swapped_classes_are_named_with_the_numbers():
         f"UAR {right[0]:.1f} instead of {wrong[0]:.1f} and WAR {right[1]:.1f} instead of {wrong[1]:.1f}"
         in finding.message
     )
-    assert (
-        "outputs in the order neutral,sad,happy,anger,surprise,disgust,fear where happy,sad,neutral" in finding.advice
+    assert finding.advice == (
+        "if it is the model: --input classes=neutral,sad,happy,anger,surprise,disgust,fear; if it is the label file, its "
+        "order is neutral,sad,happy,anger,surprise,disgust,fear"
     )
 
 
@@ -99,9 +100,9 @@ def test_two_swapped_classes_are_named_with_the_numbers():
         (tuple(sorted(DFEW)), "in alphabetical order, as torchvision's ImageFolder sorts folders"),
         (
             ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"),
-            "in the order of the card of affectnet-7",
+            "in the order of affectnet-7, raf-db as ma-net has it",
         ),
-        (("surprise", "fear", "disgust", "happy", "sad", "anger", "neutral"), "in the order of the card of raf-db"),
+        (("surprise", "fear", "disgust", "happy", "sad", "anger", "neutral"), "in the order of raf-db"),
         (DFEW[::-1], "in reversed order"),
     ],
 )
@@ -124,6 +125,10 @@ def test_the_order_of_the_labels_is_told_from_that_of_the_outputs():
         f"the labels count in alphabetical order, as torchvision's ImageFolder sorts folders: {', '.join(files)}"
         in (finding.message)
     )
+    assert finding.advice.endswith(f"if it is the label file, its order is {','.join(files)}")
+    # The other reading: a model whose first output, called happy, means what the files call number 0.
+    of_model = finding.advice.split("classes=")[1].split(";")[0].split(",")
+    assert of_model == [DFEW[files.index(name)] for name in DFEW]
 
 
 def test_a_models_own_order_is_looked_at_in_its_own_words():

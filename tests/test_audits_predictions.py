@@ -364,9 +364,7 @@ def test_strict_refuses_errors_and_warnings_and_names_them():
     )
     refuse_findings([note])
     refuse_findings([])
-    with pytest.raises(
-        DataError, match=r"--strict: 2 findings of the audits \(error-rule, warning-rule\), first: the error"
-    ) as raised:
+    with pytest.raises(DataError, match="--strict: the audits found error-rule, warning-rule;") as raised:
         refuse_findings([note, warning, error])
     assert raised.value.exit_code == 4
     with pytest.raises(DataError, match="warning-rule"):

@@ -63,18 +63,25 @@ def _orders_of(base: list[str]) -> Iterator[tuple[str, list[str], bool]]:
     yield alphabetical, sorted(base, key=canonical_name), False
     yield "in reversed order", base[::-1], False
     words = {canonical_name(name): name for name in base}
-    for whose, order in _orders_of_cards():
+    for order, owners in _orders_of_cards().items():
         if set(order) == set(words):
-            yield f"in the order of {whose}", [words[name] for name in order], False
+            yield f"in the order of {_listed(owners)}", [words[name] for name in order], False
 
 
 @lru_cache(maxsize=1)
-def _orders_of_cards() -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """(whose order it is, canonical class names) of every dataset and every repository's variant that a card knows."""
-    found = []
-    for name in card_names():
-        card = read_card(name)
-        for variant, order in (("", card.labels), *card.orders.items()):
-            whose = f"{name}'s {variant} files" if variant else f"the card of {name}"
-            found.append((whose, tuple(canonical_name(each) for each in order.names)))
-    return tuple(found)
+def _orders_of_cards() -> dict[tuple[str, ...], list[str]]:
+    """Canonical class names in order -> whose order it is: datasets' own first, then those of repositories' files."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    cards = [read_card(name) for name in card_names()]
+    for card in cards:
+        found.setdefault(tuple(map(canonical_name, card.labels.names)), []).append(card.name)
+    for card in cards:
+        for variant, order in card.orders.items():
+            owners = found.setdefault(tuple(map(canonical_name, order.names)), [])
+            if card.name not in owners:
+                owners.append(f"{card.name} as {variant} has it")
+    return found
+
+
+def _listed(owners: Sequence[str], most: int = 3) -> str:
+    return ", ".join(owners[:most]) + (f" and {len(owners) - most} more" if len(owners) > most else "")

@@ -99,7 +99,7 @@ def audit_class_order(scored: Scored) -> list[Finding]:
         if evidence.is_convincing(tried=len(known)) and evidence.gain >= _AS_GOOD * most
     ]
     if fitting:
-        return [_known(matrix, labels, max(fitting, key=lambda pair: pair[0])[1])]
+        return [_known(scored, max(fitting, key=lambda pair: pair[0])[1])]
     columns = np.arange(len(best))
     for cycle in cycles(best):
         part = np.arange(len(best))
@@ -110,7 +110,7 @@ def audit_class_order(scored: Scored) -> list[Finding]:
             continue
         if evidence.is_convincing(tried=_num_cycles(len(best), len(cycle)), times=TIMES_UNKNOWN):
             columns[cycle] = best[cycle]
-    return [_unknown(matrix, labels, columns)] if (columns != np.arange(len(best))).any() else []
+    return [_unknown(scored, columns)] if (columns != np.arange(len(best))).any() else []
 
 
 def best_order(matrix: NDArray[np.int64]) -> Columns:
@@ -198,27 +198,22 @@ def _rows(matrix: NDArray[np.int64], labels: LabelSet, columns: Columns) -> str:
     return "; ".join(listed) + (f"; and {more} more" if more > 0 else "")
 
 
-def _known(matrix: NDArray[np.int64], labels: LabelSet, order: KnownOrder) -> Finding:
-    order_text = ", ".join(order.names)
+def _known(scored: Scored, order: KnownOrder) -> Finding:
+    matrix, labels = scored.matrix(), scored.predictions.labels
     message = (
         f"another class order would score much higher: {_scores(matrix, order.columns)}. It fits that {order.story}: "
-        f"{order_text} ({_rows(matrix, labels, order.columns)})"
+        f"{', '.join(order.names)} ({_rows(matrix, labels, order.columns)})"
     )
-    if order.shift:
-        absent = [name for name, count in zip(labels.names, matrix.sum(axis=1), strict=True) if not count]
-        message += f"; no sample is {', '.join(absent)}" if absent else ""
-        advice = (
-            "the label base is off by one: see whether the label file starts at 0 or at 1, and import it again with that "
-            f"base; or, if it is the model, say --input classes={','.join(order.names)}"
-        )
-        return Finding("error", "label-base", message, advice)
-    advice = (
-        f"if it is the model: --input classes={','.join(order.names)}; if it is the label file: import it in that order"
-    )
-    return Finding("error", "class-order", message, advice)
+    if not order.shift:
+        return Finding("error", "class-order", message, _advice(scored, order.columns))
+    absent = [name for name, count in zip(labels.names, matrix.sum(axis=1), strict=True) if not count]
+    message += f"; no sample is {', '.join(absent)}" if absent else ""
+    base = "the label base is off by one: see whether the label file starts at 0 or at 1"
+    return Finding("error", "label-base", message, f"{base}. {_advice(scored, order.columns)}")
 
 
-def _unknown(matrix: NDArray[np.int64], labels: LabelSet, columns: Columns) -> Finding:
+def _unknown(scored: Scored, columns: Columns) -> Finding:
+    matrix, labels = scored.matrix(), scored.predictions.labels
     groups = [
         f"{labels.names[cycle[0]]} and {labels.names[cycle[1]]} are swapped"
         if len(cycle) == 2
@@ -229,10 +224,14 @@ def _unknown(matrix: NDArray[np.int64], labels: LabelSet, columns: Columns) -> F
         f"another class order would score much higher: {_scores(matrix, columns)}. {'; '.join(groups)} "
         f"({_rows(matrix, labels, columns)})"
     )
+    return Finding("error", "class-order", message, _advice(scored, columns))
+
+
+def _advice(scored: Scored, columns: Columns) -> str:
+    """What to say if it is the model, and if it is the labels: predictions alone cannot tell."""
+    labels = scored.predictions.labels
     meant = np.argsort(columns)  # the class that each predicted class means
-    order = ",".join(labels.names[label] for label in meant)
-    advice = (
-        f"compare the order of the model's outputs with that of the labels; the matrix fits outputs in the order {order} "
-        f"where {','.join(labels.names)} is assumed"
-    )
-    return Finding("error", "class-order", message, advice)
+    outputs = [name for name in scored.stated_classes if name in labels] or list(labels.names)
+    of_model = ",".join(labels.names[meant[label]] for label in labels.labels_of(outputs))
+    of_file = ",".join(labels.names[column] for column in columns)
+    return f"if it is the model: --input classes={of_model}; if it is the label file, its order is {of_file}"
