@@ -191,12 +191,23 @@ def test_a_model_per_fold_is_merged_when_that_is_said():
         shard(0, range(6), provenance={**PROVENANCE, "model": "ckpt_1.pt", "asked": {"fold": "1"}}),
         shard(1, range(6, 12), provenance={**PROVENANCE, "model": "ckpt_2.pt", "asked": {"fold": "2"}}),
     ]
+    for number, one in enumerate(shards):
+        one.predictions.provenance["models"] = [{"name": f"ckpt_{number}", "fold": None}]
     merged = merge_shards(shards, MergeOptions(mixed=True), manifest=manifest())
     assert merged.predictions.provenance["model"] == "ckpt_1.pt + ckpt_2.pt"
+    assert merged.predictions.provenance["models"] == [
+        {"name": "ckpt_0", "fold": "1"}, {"name": "ckpt_1", "fold": "2"},
+    ]  # fmt: skip
     assert "fold" not in merged.predictions.provenance["asked"]
     other_input = shard(1, range(6, 12), provenance={**PROVENANCE, "input_spec": {}})
     with pytest.raises(PredictionsError, match="input_spec"):
         merge_shards([shards[0], other_input], MergeOptions(mixed=True))
+
+
+def test_one_model_of_all_folds_is_one_model_again():
+    about = {**PROVENANCE, "models": [{"name": "net", "fold": None}]}
+    shards = [shard(0, range(6), provenance=about), shard(1, range(6, 12), provenance=about)]
+    assert merge_shards(shards, MergeOptions()).predictions.provenance["models"] == [{"name": "net", "fold": None}]
 
 
 def test_other_classes_labels_folds_and_kinds_are_refused():

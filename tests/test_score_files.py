@@ -346,6 +346,7 @@ def test_a_sample_that_failed_before_keeps_its_own_reason(tmp_path):
     )
     found = read(write(tmp_path / "p.csv", "id,pred\na,sad\nc,sad\nd,sad\n"), against=samples)
     assert found.errors == (None, "no-face: no face found", None, None)
+    assert "missing-prediction" not in findings(found)
 
 
 # --- MAE-DFER ----------------------------------------------------------------------------------------------------------

@@ -235,12 +235,21 @@ def _shared_provenance(shards: Sequence[Shard]) -> dict[str, Any]:
         for key, value in sorted(asked[0].items())
         if key != "model" and all(other.get(key, "") == value for other in asked[1:])
     } | {"model": shared.get("model", "")}
-    shared["models"] = _united_entries([_models(shard) for shard in shards])
+    shared["models"] = _united_models(shards)
     shared["notices"] = _united(shards, "notices")
     shared["unlabelled"] = sum(
         count for provenance in every if isinstance(count := provenance.get("unlabelled", 0), int)
     )
     return shared
+
+
+def _united_models(shards: Sequence[Shard]) -> list[Any]:
+    """Every model once; one model of several folds is a model of no fold in particular."""
+    apart = _united_entries([_models(shard) for shard in shards])
+    if not all(isinstance(entry, dict) for entry in apart):
+        return apart
+    alike = _united_entries([[{**entry, "fold": None} for entry in apart if "fold" in entry]])
+    return alike if len(alike) == 1 and len(apart) > 1 else apart
 
 
 def _models(shard: Shard) -> list[Any]:
