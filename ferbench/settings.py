@@ -90,6 +90,14 @@ def parse_overrides(pairs: Iterable[str], *, where: str = "-o") -> dict[str, str
     return values
 
 
+def toml_value(text: str) -> Any:
+    """Text as a TOML value where it is one, `0.01`, `true`, `["a", "b"]`, `{ name = "step" }`; else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
 def resolve(record: type[Record], *layers: Mapping[str, Any], where: str) -> Record:
     """Build `record` from layers of values, the first layer winning; None means "not given".
 
@@ -139,8 +147,15 @@ def _coerced(value: Any, hint: Any, name: str, where: str) -> Any:
             return Path(value)
         raise ValueError
     except (TypeError, ValueError):
-        wanted = getattr(kind, "__name__", str(kind))
+        wanted = _wanted(kind)
         raise UsageError(f"{where}: setting {name.replace('_', '-')!r} must be {wanted}, got {value!r}") from None
+
+
+def _wanted(kind: Any) -> str:
+    """`int`, or for `tuple[float, ...]` the words for it."""
+    items = typing.get_args(kind) if typing.get_origin(kind) is tuple else ()
+    name = getattr(items[0] if items else kind, "__name__", str(kind))
+    return f"{name}s separated by commas" if items else name
 
 
 def _is_union(hint: Any) -> bool:

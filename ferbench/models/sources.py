@@ -110,21 +110,23 @@ def built_in(
     return network, spec
 
 
-def _build(name: str, num_classes: int | None, options: Mapping[str, Any]) -> tuple[nn.Module, InputSpec]:
-    """A built-in's network, weights as drawn from a fixed seed, and its input (which its options may change)."""
+def _build(
+    name: str, num_classes: int | None, options: Mapping[str, Any], *, seed: int = _SEED
+) -> tuple[nn.Module, InputSpec]:
+    """A built-in's network, weights as drawn from the seed, and its input (which its options may change)."""
     code = model_module(name)
     texts = {key: str(value) for key, value in options.items()}
     chosen = read_options(code.build, texts, where=name, meanings=getattr(code, "OPTIONS", None))
-    with _seeded():
+    with _seeded(seed):
         network = code.build(**chosen) if num_classes is None else code.build(num_classes, **chosen)
     return network, getattr(network, "input_spec", code.INPUT_SPEC)
 
 
 @contextmanager
-def _seeded() -> Iterator[None]:
+def _seeded(seed: int = _SEED) -> Iterator[None]:
     """Weights that no file fills are the same in every run; the caller's random numbers are left alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED)
+        torch.manual_seed(seed)
         yield
 
 
@@ -192,7 +194,7 @@ def _from_own(wanted: Wanted, path: Path, about: CheckpointAbout) -> Found:
     weights = read_weights(path)
     check_weights(path, weights.state)
     texts = {key: str(value) for key, value in about.options.items()}
-    network, _, _ = _network(about.model, len(about.labels), texts)
+    network, _, _ = new_network(about.model, len(about.labels), texts)
     report = load_into(network, weights.state, Loading(str(path)))
     return Found(network, with_labels(about), INSIDE, path, about.as_facts(), report)
 
@@ -212,7 +214,7 @@ def _from_weights(wanted: Wanted, path: Path) -> Found:
         if options:
             raise UsageError(f"{path}: holds a whole network; --option has nothing to change")
         return _whole(weights, path, notices)
-    network, spec, source = _network(wanted.arch, wanted.num_classes, options)
+    network, spec, source = new_network(wanted.arch, wanted.num_classes, options)
     loading = Loading(
         where=str(path), wrapper=weights.wrapper, partial=wanted.partial, num_classes=wanted.num_classes,
         convert=getattr(model_module(wanted.arch), "convert_state_dict", None) if wanted.arch in MODELS else None,
@@ -231,12 +233,17 @@ def _whole(weights: Weights, path: Path, notices: list[str]) -> Found:
     return Found(weights.module, spec, INSIDE if spec else "", path, weights.facts, notices=tuple(notices))
 
 
-def _network(arch: str, num_classes: int, options: Mapping[str, str]) -> tuple[nn.Module, InputSpec | None, str]:
-    """The network `arch` names, without weights; its classes are for the weights to say."""
+def new_network(
+    arch: str, num_classes: int, options: Mapping[str, str], *, seed: int = _SEED
+) -> tuple[nn.Module, InputSpec | None, str]:
+    """The network `arch` names, its weights drawn from `seed`; its classes are for the weights to say.
+
+    Returns the network, its input if its source states one, and where that is from. Raises UsageError or ModelError.
+    """
     if arch in MODELS:
-        network, spec = _build(arch, num_classes, options)
+        network, spec = _build(arch, num_classes, options, seed=seed)
         return network, dataclasses.replace(spec, classes=()), f"built-in {arch}"
-    with _seeded():
+    with _seeded(seed):
         if arch.startswith(TIMM):
             return timm_network(arch, num_classes, options)
         return network_from(arch, num_classes, options=options)

@@ -25,7 +25,7 @@ from typing import Any
 from ferbench.cards import cards_folder
 from ferbench.errors import UsageError
 from ferbench.metrics import METRICS
-from ferbench.settings import read_toml
+from ferbench.settings import read_toml, toml_value
 
 FOLDER = "recipes"
 AMP = ("off", "bf16", "fp16")
@@ -161,7 +161,7 @@ def recipe_of(values: Mapping[str, Any], *, where: str) -> TrainRecipe:
 def overridden(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """`values` with `overrides`: a key of the recipe, `table.key`, or the last part of one alone where that is clear.
 
-    `lr` is `optimizer.lr`; `optimizer=adamw` changes the name and keeps the settings; `size=112` is both sides of the input.
+    `lr` is `optimizer.lr`; `optimizer=adamw` changes the name and keeps the settings.
     Text is read as TOML reads it where it can be, else taken as text. UsageError for a key that no table has.
     """
     result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
@@ -170,7 +170,7 @@ def overridden(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
         parts = given.replace("_", "-").split(".")
         parts = _found(parts, result, known)
         table, key = (parts[0], parts[1]) if len(parts) == 2 else ("", parts[0])
-        parsed = _parsed(value)
+        parsed = toml_value(value) if isinstance(value, str) else value
         if table:
             result.setdefault(table, {})
             key = key.replace("-", "_") if table in ("options", "input") else key
@@ -207,20 +207,6 @@ def _found(parts: Sequence[str], values: Mapping[str, Any], known: set[str]) -> 
         f"-o {'.'.join(parts)}: no such key of a training recipe{hint}; known: {', '.join(sorted(known))}, "
         f"{', '.join(_SHORT)}, and TABLE.KEY of optimizer, schedule, loss, options and input"
     )
-
-
-def _parsed(value: Any) -> Any:
-    """Text as a TOML value where it is one: `0.01`, `true`, `["a", "b"]`, `{ name = "step" }`."""
-    if not isinstance(value, str):
-        return value
-    try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        import tomli as tomllib
-    try:
-        return tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return value
 
 
 def _read(value: Any, hint: Any, key: str) -> Any:
