@@ -228,6 +228,23 @@ def test_folds_are_counted_as_clusters_only_where_they_are():
     assert fold_sizes_if_clusters(np.array([0, 0]), np.array([0, 0])) is None
 
 
+def test_intervals_over_ten_subjects_are_of_the_wider_level():
+    people = np.repeat(np.arange(10), 21)
+    targets, predicted = made(210, 9)
+    samples = outcomes(targets, predicted)
+    asked = cluster_intervals("subject", people, samples, PLAIN).pooled["all"]["war"]
+    plain_level = BootstrapOptions(replicates=4000, seed=5, level=wider_level(0.95, 10))
+    wider = cluster_intervals("subject", people, samples, plain_level).pooled["all"]["war"]
+    narrow = cluster_intervals("subject", people, samples, BootstrapOptions(4000, 0.87, 5)).pooled["all"]["war"]
+    # Student asks 0.9435 for 0.87: a little less than 0.95 as it is, which is less than what 0.95 becomes.
+    assert wider.low < asked.low < narrow.low < narrow.high < asked.high < wider.high
+    rng = np.random.default_rng(10)
+    right = (targets == predicted).reshape(10, 21).mean(axis=1)
+    drawn = right[rng.integers(0, 10, (4000, 10))].mean(axis=1)
+    expected = np.quantile(drawn, [(1 - 0.9829) / 2, (1 + 0.9829) / 2])
+    assert [asked.low, asked.high] == pytest.approx(expected, abs=0.2 * drawn.std())
+
+
 def test_few_units_need_a_higher_level():
     # Student's 2.262 for nine degrees, times sqrt(10 / 9), is the normal quantile of 0.9829.
     assert wider_level(0.95, 10) == pytest.approx(0.9829, abs=1e-4)

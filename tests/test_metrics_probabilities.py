@@ -81,6 +81,10 @@ def test_a_hand_worked_calibration():
     assert np.isnan(bins.confidence[:2]).all()
 
 
+def test_a_confidence_on_an_edge_is_in_the_bin_below_it():
+    assert calibration(np.array([[0.0, 0.0]]), np.array([0]), num_bins=4).count.tolist() == [0, 1, 0, 0]
+
+
 def test_certain_predictions_are_in_the_last_bin():
     bins = calibration(np.array([[0.0, -INFINITE]]), np.array([0]))
     assert bins.count.tolist() == [0] * 14 + [1]

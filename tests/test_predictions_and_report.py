@@ -58,6 +58,18 @@ def test_predictions_come_back_from_their_file_bit_for_bit(tmp_path):
     )  # fmt: skip
 
 
+def test_predictions_in_several_row_groups_come_back_in_order(tmp_path):
+    written = predictions(
+        [0, 1, 2, 0], [[1, 2, 3], [NAN] * 3, [4, 5, 6], [7, 8, 9]], ["a"] * 4, [None, "x: y", None, None]
+    )
+    write_predictions(written, tmp_path / "p.parquet")
+    table = pq.read_table(tmp_path / "p.parquet")
+    parts = pa.concat_tables([table.slice(0, 1), table.slice(1, 2), table.slice(3)])
+    assert parts.column("logits").num_chunks == 3
+    pq.write_table(parts, tmp_path / "p.parquet", row_group_size=1)
+    np.testing.assert_array_equal(read_predictions(tmp_path / "p.parquet").logits, written.logits)
+
+
 def test_the_file_can_be_read_by_anyone(tmp_path):
     write_predictions(
         predictions([1, 2], [[0, 1, 0], [NAN] * 3], None, [None, "no-face: none"]), tmp_path / "p.parquet"
