@@ -133,7 +133,7 @@ def _spellings(weights: dict[str, Tensor], convert: Convert | None) -> list[Spel
         for spelling in tuple(spellings):
             try:
                 spellings.append(Spelling(convert(dict(spelling.weights)), spelling.dropped, converted=True))
-            except (KeyError, ValueError, IndexError):
+            except (KeyError, ValueError, IndexError, ModelError):
                 continue  # not the keys this conversion is for
     return spellings
 
