@@ -110,7 +110,7 @@ def test_a_planted_mistake_of_the_model_is_named_before_the_score(forward, rule,
     assert ran.code == 4, ran.err
     assert rule in [found for _, found in rules(ran)]
     assert json.loads((tmp_path / "run/report.json").read_text())["audits"] == ran.json["audits"]
-    assert ran.err.index(rule) < ran.err.index("UAR"), "the audits come before the scores"
+    assert ran.err.index(rule) < ran.err.index("samples scored"), "the audits come before the scores"
     assert "--strict:" in ran.err.splitlines()[-1]
     assert rule in ran.err.splitlines()[-1]
 
