@@ -23,7 +23,7 @@ else:  # the same parser under its older name
     import tomli as tomllib
 
 FILE_NAME = "ferbench.toml"
-STAGES = ("align", "make-splits", "evaluate")
+STAGES = ("align", "make-splits", "train", "evaluate")
 """Tables of a workspace file."""
 Record = TypeVar("Record")
 

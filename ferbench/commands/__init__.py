@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "export": "Write a manifest in a published format.",
     "import": "Read a published format into a manifest.",
     "check": "Look for what would spoil a result.",
+    "train": "Train a built-in system, or any network, on a fold.",
     "evaluate": "Run a model over the test samples and score it.",
     "score": "Every number from a predictions file, ferbench's or anybody's.",
     "merge": "Join shards of predictions; every sample must be there once.",
