@@ -299,6 +299,15 @@ def test_rows_are_joined_by_the_tail_of_their_path_never_by_order(tmp_path):
     assert "joined by the last part of the path" in findings(found)["join"]
 
 
+def test_the_way_that_joins_most_rows_is_taken(tmp_path):
+    # Two paths have a suffix and two have none: with suffixes only half of the rows are found.
+    samples = manifest(
+        sample_id=["happy/one", "happy/two"], path=["faces/happy/one", "faces/happy/two.jpg"], label=[1, 1]
+    )
+    found = read(write(tmp_path / "p.csv", "path,pred\n/x/happy/two,sad\n/x/happy/one,happy\n"), against=samples)
+    assert classes(found) == {"happy/one": "happy", "happy/two": "sad"}
+
+
 def test_a_tail_that_two_samples_share_is_refused_with_both(tmp_path):
     ids = ["Crime/Angry/0063", "War/Angry/0063", "War/Sad/0001"]
     samples = manifest(sample_id=ids, label=[0, 1, 2])

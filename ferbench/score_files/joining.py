@@ -53,7 +53,7 @@ def match_names(names: pa.Array, ids: pa.Array, paths: pa.Array | None, *, where
                 ambiguous = ambiguous or error
                 continue
             found = int((match.samples >= 0).sum())
-            if 2 * found >= min(len(names), len(ids)) > 0:
+            if found == len(names):
                 return match
             if found > (0 if best is None else int((best.samples >= 0).sum())):
                 best = match
