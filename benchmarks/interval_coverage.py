@@ -181,7 +181,7 @@ def main() -> None:
     many = Case("43 classes", tuple(sizes.tolist()), tuple(recalls.tolist()))
     over_samples(many, max(2, few // 3), options.replicates, options.seed)
     for subjects in (5, 10, 24, 91):
-        over_subjects(subjects, few, options.replicates, options.seed)
+        over_subjects(subjects, options.test_sets, options.replicates, options.seed)
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, default=10_000)
     parser.add_argument("--peer-replicates", type=int, default=3, help="timed and multiplied up")
     parser.add_argument("--draws", type=int, default=300, help="replicates of drawn samples that ours are held against")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=15)
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     targets, predicted, owner = predictions(options.samples, options.subjects, rng)

@@ -192,9 +192,13 @@ def wider_level(level: float, num_units: int) -> float:
 
 def fold_sizes_if_clusters(clusters: NDArray[np.integer], folds: NDArray[np.integer]) -> Counts | None:
     """(F,) the samples of each fold if every fold is one whole cluster, as when one subject is left out; else None."""
-    pairs = np.unique(np.stack([clusters, folds]), axis=1)
-    num_folds = len(np.unique(folds))
-    if num_folds == 1 or not pairs.shape[1] == len(np.unique(clusters)) == num_folds:
+    num_folds = int(folds.max(initial=0)) + 1
+    if num_folds == 1:
+        return None
+    # A table of who is where; sorting a million pairs would take longer than the bootstrap.
+    counts = np.bincount(np.asarray(clusters, np.int64) * num_folds + folds)
+    seen = np.append(counts, np.zeros(-len(counts) % num_folds, np.int64)).reshape(-1, num_folds) > 0
+    if not int(seen.any(axis=1).sum()) == int(seen.sum()) == num_folds == int(seen.any(axis=0).sum()):
         return None
     return np.bincount(folds).astype(np.int64)
 

@@ -20,7 +20,7 @@ MOST_DENSE = 1 << 23
 """Entries of the largest table of counts that is made dense: 64 MiB of int64."""
 BLOCK = 1 << 22
 """Entries of a block of draws; a block of replicates has as many rows as fit."""
-DRAWS_AT_ONCE = 80_000
+DRAWS_AT_ONCE = 40_000
 """Units that are drawn and counted at once: their histogram stays in the processor's cache."""
 PRODUCT_ROWS = 128
 """Replicates of one matrix product, at most."""
