@@ -47,20 +47,23 @@ def aff_wild2(tmp_path):
 FIRST_MIDDLE_LAST = "return 255 * torch.stack([inputs[:, t, 0].mean(dim=(1, 2)) for t in (0, 4, 8)], dim=1)"
 EACH = "return 255 * inputs.mean(dim=(3, 4))"
 """(N, T, 3): per frame its own grey and two zeros."""
+EACH_OF_FIVE = "frame, one of the 5 of a window"
 
 
-def greys(ferbench, tmp_path, net, *more, code=0):
+def greys(ferbench, tmp_path, net, *more, unit="frame, from a window of 9 around it"):
     """sample_id -> rounded logits."""
     ran = ferbench(
         "evaluate", tmp_path / "manifest.parquet", "--model", net, "-o", tmp_path / "run", "--json",
         "--replicates", "0", *more,
     )  # fmt: skip
-    assert ran.code == code, ran.err
+    assert ran.code == 0, ran.err
     found = read_predictions(tmp_path / "run/predictions.parquet")
     rows = {
         name: None if np.isnan(row).any() else np.round(row).astype(int).tolist()
         for name, row in zip(found.sample_ids, found.logits, strict=True)
     }
+    (model,) = found.provenance["models"]
+    assert model["unit"] == unit
     return rows, dict(zip(found.sample_ids, found.errors, strict=True))
 
 
@@ -85,7 +88,7 @@ def test_a_window_is_centred_on_its_frame_over_the_rows_of_its_video(aff_wild2, 
 
 def test_a_model_of_every_frame_scores_each_once_and_the_tail_too(aff_wild2, tmp_path, ferbench):
     net = write_net(tmp_path / "net.py", EACH, layout="NTCHW", clip_len=5, output="frames")
-    found, _ = greys(ferbench, tmp_path, net)
+    found, _ = greys(ferbench, tmp_path, net, unit=EACH_OF_FIVE)
     expected = {f"{video}/{n:05d}": [BASES[video] + n, 0, 0] for video, numbers in VIDEOS.items() for n in numbers}
     assert found == expected
 
@@ -107,7 +110,8 @@ def test_windows_of_every_frame_lie_side_by_side_and_the_last_ends_with_the_vide
 
 
 def test_an_image_model_scores_each_picture(aff_wild2, tmp_path, ferbench):
-    found, _ = greys(ferbench, tmp_path, write_net(tmp_path / "net.py", scale=255, sampler="center-window", clip_len=9))
+    net = write_net(tmp_path / "net.py", scale=255, sampler="center-window", clip_len=9)
+    found, _ = greys(ferbench, tmp_path, net, unit="mean over the images of a clip")
     assert [found[name][0] for name in ("a/00007", "b/00012", "c/00003")] == [7, 112, 203]
 
 
@@ -144,7 +148,7 @@ def test_frames_of_another_part_and_frames_without_a_crop_are_in_no_window(aff_w
 def test_a_picture_that_cannot_be_read_fails_the_windows_that_show_it_with_its_name(aff_wild2, tmp_path, ferbench):
     (tmp_path / "crops/b/00006.png").write_bytes(b"broken")
     net = write_net(tmp_path / "net.py", EACH, layout="NTCHW", clip_len=5, output="frames")
-    found, reasons = greys(ferbench, tmp_path, net, "--max-failures", "5")
+    found, reasons = greys(ferbench, tmp_path, net, "--max-failures", "5", unit=EACH_OF_FIVE)
     assert [name for name, row in found.items() if row is None] == [f"b/{number:05d}" for number in range(6, 11)]
     assert reasons["b/00008"].startswith("not-an-image: a frame of its window, crops/b/00006.png: ")
     assert found["b/00011"] == [111, 0, 0]
@@ -157,7 +161,7 @@ def test_mirror_images_of_windows_are_averaged_frame_by_frame(aff_wild2, tmp_pat
         picture[:, :4] = 2 * number
         write_picture(tmp_path / f"crops/a/{number:05d}.png", picture)
     net = write_net(tmp_path / "net.py", left, layout="NTCHW", clip_len=5, output="frames")
-    found, _ = greys(ferbench, tmp_path, net, "--flip")
+    found, _ = greys(ferbench, tmp_path, net, "--flip", unit=EACH_OF_FIVE)
     assert found["a/00007"] == [7, 7, 7]
 
 

@@ -24,7 +24,7 @@ from ferbench.jobs.evaluate.provenance import ModelRecord, about_run, model_noti
 from ferbench.jobs.evaluate.running import Runner
 from ferbench.jobs.evaluate.runs import Run, plan_runs
 from ferbench.jobs.evaluate.select import Selected
-from ferbench.jobs.evaluate.tasks import Task, plan_tasks
+from ferbench.jobs.evaluate.tasks import Task, plan_tasks, unit_of
 from ferbench.jobs.evaluate.views import ViewOptions, temporal_views
 from ferbench.manifest import Manifest
 from ferbench.predictions import Predictions
@@ -143,7 +143,8 @@ def _run(run: Run, whole: _Whole, journal: Journal, advance: Advance) -> None:
         raise failure
     match = match or _match(run, model, whole, outputs)
     whole.members[run.member].add(run.title, match, outputs)
-    whole.models.append(ModelRecord.of(model, run, notices=(*match.notices, *model_notices(manifest, model))))
+    unit, notices = unit_of(tasks, model.spec), (*match.notices, *model_notices(manifest, model))
+    whole.models.append(ModelRecord.of(model, run, unit=unit, notices=notices))
 
 
 def _match(run: Run, model: LoadedModel, whole: _Whole, outputs: Outputs) -> ClassMatch:

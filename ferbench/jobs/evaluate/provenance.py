@@ -34,15 +34,17 @@ class ModelRecord:
     sha256: str
     facts: Mapping[str, Any]
     weights: Mapping[str, Any] | None
+    unit: str
+    """What one row of logits is made from: see `ferbench.jobs.evaluate.tasks.unit_of`."""
     notices: tuple[str, ...]
 
     @classmethod
-    def of(cls, model: LoadedModel, run: Run, *, notices: Sequence[str]) -> ModelRecord:
+    def of(cls, model: LoadedModel, run: Run, *, unit: str, notices: Sequence[str]) -> ModelRecord:
         """A loaded model's record, with what the run noticed."""
         weights = model.weights.as_dict() if model.weights else None
         return cls(
             model.name, run.member, run.fold, model.spec, model.spec_source, model.sha256, dict(model.facts), weights,
-            (*model.notices, *notices),
+            unit, (*model.notices, *notices),
         )  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
@@ -50,7 +52,7 @@ class ModelRecord:
         return {
             "name": self.name, "member": self.member, "fold": self.fold, "sha256": self.sha256,
             "input_spec": self.spec.as_dict(), "input_spec_source": self.spec_source, "facts": dict(self.facts),
-            "weights": self.weights,
+            "weights": self.weights, "unit": self.unit,
         }  # fmt: skip
 
 

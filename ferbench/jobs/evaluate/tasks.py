@@ -66,6 +66,15 @@ def plan_tasks(
     return [_centred(sample, places, spec.make_sampler()) for sample in samples]
 
 
+def unit_of(tasks: Sequence[Task], spec: InputSpec) -> str:
+    """In words, what one row of logits is made from."""
+    if any(task.places for task in tasks):
+        return f"frame, one of the {spec.clip_len} of a window"
+    if any(task.window for task in tasks):
+        return f"frame, from a window of {spec.clip_len} around it"
+    return "clip" if spec.is_clip_model else "mean over the images of a clip"
+
+
 def video_of(path: str) -> str:
     """The folder of a frame's picture: one per video, or per person of one."""
     return path.rpartition("/")[0]
