@@ -327,6 +327,16 @@ def test_a_model_that_fails_is_a_finding_and_no_crash(model_of):
     assert "out of patience" in findings[0].message
 
 
+def test_a_model_that_fails_on_some_clips_is_a_warning_and_one_for_small_batches_is_none(model_of):
+    fails = "\n    def forward(self, clips):\n        assert clips[:, :, 1].mean() < 0.3\n"
+    findings = audit(model_of(fails + SOUND.split("clips):", 1)[1]), *clips_of(6))
+    assert rules(findings)[0] == ("warning", "model-fails")
+    assert findings[0].message.startswith("the model fails on 2 of 6 clips: ")
+    small = "\n    def forward(self, clips):\n        assert len(clips) < 3\n"
+    findings = audit(model_of(small + SOUND.split("clips):", 1)[1], name="small"), *clips_of(6))
+    assert rules(findings) == [("note", "batch-invariance")]
+
+
 def test_no_clips_and_one_clip_are_fine(model_of):
     clips, labels = clips_of(1)
     model = model_of(NORMALISES_OVER_THE_BATCH)

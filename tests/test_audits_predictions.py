@@ -283,6 +283,12 @@ def test_samples_without_a_face_are_counted_with_both_scores(manifest):
     )
 
 
+def test_not_one_prediction_is_more_than_a_note(manifest):
+    (finding,) = audit_predictions(without(predictions_of(manifest), list(range(60))), manifest=manifest)
+    assert (finding.severity, finding.rule) == ("warning", "no-face")
+    assert "UAR is undefined on scored samples and 0.00 on all" in finding.message
+
+
 def test_a_face_in_hundreds_is_a_note(tmp_path):
     count = 900
     ids = tuple(f"s{number}" for number in range(count))

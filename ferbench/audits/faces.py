@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from ferbench.audits.subject import Scored
@@ -34,9 +35,14 @@ def audit_faces(scored: Scored) -> list[Finding]:
     )
     why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common(3))
     numbers = "; ".join(
-        f"{name} is {100 * detected:.2f} on scored samples and {100 * every:.2f} on all"
+        f"{name} is {_percent(detected)} on scored samples and {_percent(every)} on all"
         for name, (detected, every) in values.items()
     )
-    apart = any(detected - every >= _NOTABLE for detected, every in values.values())
+    # Without any prediction the first is NaN, and nothing is more apart.
+    apart = any(not detected - every < _NOTABLE for detected, every in values.values())
     message = f"{without:,} of {len(predictions):,} samples have no prediction ({why}): {numbers}"
     return [Finding("warning" if apart else "note", "no-face", message, _ADVICE, count=without)]
+
+
+def _percent(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{100 * value:.2f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ferbench.audits.batches import difference
 from ferbench.audits.subject import Clip, Trial
@@ -19,12 +20,16 @@ def audit_health(trial: Trial) -> list[Finding]:
     clips = list(trial.clips[: max(trial.options.batch_size, _LEAST)])
     if not clips:
         return []
-    try:
-        outputs = trial.run(clips, batch_size=max(trial.options.batch_size, 1))
-    except ModelError as error:
+    outputs, failures = _outputs(trial, clips)
+    if failures and not len(outputs):
         advice = "see what the model takes: --input layout, height, width, channels, clip_len; or another --batch-size"
-        return [Finding("error", "model-fails", error.message, advice)]
+        return [Finding("error", "model-fails", failures[-1].message, advice)]
     findings = []
+    if failures:
+        message = f"the model fails on {len(failures)} of {len(clips)} clips: {failures[-1].message}"
+        findings.append(
+            Finding("warning", "model-fails", message, "see what is special about them", count=len(failures))
+        )
     named = len(trial.model.spec.classes) or len(trial.labels or ())
     if named and outputs.shape[1] != named:
         message = f"the model has {outputs.shape[1]} outputs for {named} classes"
@@ -33,15 +38,35 @@ def audit_health(trial: Trial) -> list[Finding]:
         )
     bad = int((~np.isfinite(outputs)).any(axis=1).sum())
     if bad:
-        message = f"the outputs of {bad} of {len(clips)} clips are not finite numbers"
+        message = f"the outputs of {bad} of {len(outputs)} clips are not finite numbers"
         advice = "half precision may overflow (--amp off); or the weights hold NaN, or the input has another range"
         findings.append(Finding("error", "nan-logits", message, advice, count=bad))
-    elif _are_clips_different(clips) and difference(outputs[:1].repeat(len(outputs), axis=0), outputs) < _SAME:
+    elif (
+        not failures
+        and _are_clips_different(clips)
+        and difference(outputs[:1].repeat(len(outputs), axis=0), outputs) < _SAME
+    ):
         message = f"the outputs are the same for {len(clips)} different clips: the model does not look at its input"
         findings.append(
             Finding("warning", "same-outputs", message, "see whether the weights were loaded into the network")
         )
     return findings
+
+
+def _outputs(trial: Trial, clips: list[Clip]) -> tuple[NDArray[np.float32], list[ModelError]]:
+    """(n, K) outputs of the clips that the model takes, in a batch or else one by one; and what it said of the others."""
+    try:
+        return trial.run(clips, batch_size=max(trial.options.batch_size, 1)), []
+    except ModelError as error:
+        whole = error
+    outputs, failures = [], []
+    for clip in clips:
+        try:
+            outputs.append(trial.run([clip], batch_size=1))
+        except ModelError as error:
+            failures.append(error)
+    # An exported program may take its own batch size and no other.
+    return (np.concatenate(outputs), failures) if outputs else (np.empty((0, 0), np.float32), [whole])
 
 
 def _are_clips_different(clips: list[Clip]) -> bool:
