@@ -44,6 +44,8 @@ MAY_IMPORT_TORCH = {
     "ferbench/explaining/cams.py", "ferbench/explaining/features.py", "ferbench/explaining/layers.py",
     "ferbench/explaining/maps.py", "ferbench/models/constant.py", "ferbench/detection/mtcnn.py",
     "ferbench/detection/boxes.py", "ferbench/detection/nms.py", "ferbench/detection/near.py",
+    "ferbench/models/conversion.py", "ferbench/models/residual.py", "ferbench/models/transformer.py",
+    "ferbench/models/former_dfer.py", "ferbench/models/crf.py", "ferbench/models/ms.py",
     "ferbench/detection/pyramid.py", "ferbench/detection/area.py", "ferbench/detection/facenet.py",
     "ferbench/training/losses.py", "ferbench/training/optimizers.py", "ferbench/training/schedules.py",
     "ferbench/training/loop.py", "ferbench/training/state.py", "ferbench/training/network.py",

@@ -46,6 +46,8 @@ class Case:
 
 
 CASES: dict[str, Case] = {
+    "ms": Case({"clip_len": 4, "size": 32, "width": 8}, parameters=26_392_107),
+    "former-dfer": Case({"clip_len": 4, "size": 32, "width": 8}, parameters=18_031_943),
     "mini-xception": Case(parameters=56_951, steps=30, lr=1e-2, formats=(".onnx",)),
 }
 """Every built-in model but `constant`, which learns nothing."""

@@ -23,6 +23,8 @@ from ferbench.errors import UsageError
 
 MODELS: dict[str, str] = {
     "mini-xception": "ferbench.models.mini_xception",
+    "ms": "ferbench.models.ms",
+    "former-dfer": "ferbench.models.former_dfer",
     "constant": "ferbench.models.constant",
 }
 """Name -> module."""
