@@ -308,7 +308,10 @@ def _mistakes(predictions: Predictions, predicted: NDArray[np.int64], most: int)
     wrong = np.flatnonzero((predicted >= 0) & (predicted != predictions.targets))
     sure = softmax(predictions.logits[wrong])[np.arange(len(wrong)), predicted[wrong]] if len(wrong) else np.zeros(0)
     confidence = np.zeros(len(wrong)) if predictions.hard else sure
-    order = sorted(range(len(wrong)), key=lambda row: (-confidence[row], predictions.sample_ids[wrong[row]]))[:most]
+    # Of a million mistakes only those that can be among the first are sorted by id.
+    least = np.partition(confidence, -most)[-most] if 0 < most < len(wrong) else 0.0
+    candidates = np.flatnonzero(confidence >= least).tolist()
+    order = sorted(candidates, key=lambda row: (-confidence[row], predictions.sample_ids[wrong[row]]))[:most]
     return tuple(
         Mistake(
             predictions.sample_ids[wrong[row]], int(predictions.targets[wrong[row]]), int(predicted[wrong[row]]),
