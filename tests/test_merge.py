@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferbench.errors import PredictionsError
-from ferbench.jobs.merge import MergeOptions, Shard, merge, merge_shards, read_shards
+from ferbench.jobs.merge import MergeOptions, merge, merge_shards
+from ferbench.jobs.shards import Shard, read_shards
 from ferbench.labels import LabelSet
 from ferbench.manifest import Manifest, manifest_of, write_manifest
 from ferbench.predictions import Predictions, read_predictions, write_predictions

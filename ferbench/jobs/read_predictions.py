@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from ferbench.dialects import read_any_manifest
 from ferbench.errors import PredictionsError, UsageError
-from ferbench.jobs.merge import MergeOptions, merge_shards, read_shards
+from ferbench.jobs.merge import MergeOptions, merge_shards
+from ferbench.jobs.shards import read_shards
 from ferbench.manifest import Manifest
 from ferbench.predictions import Predictions, read_predictions
 from ferbench.score_files import (
@@ -135,8 +136,10 @@ def _expected(request: PredictionsRequest, manifest: Manifest | None) -> Expecte
     if manifest is not None:
         return expected_of_manifest(manifest, split=request.split, fold=request.fold)
     if request.truth is not None:
-        plain = ScoreFileOptions(classes=request.file.classes, label_base=request.file.label_base)
-        return expected_of_rows(read_score_files([request.truth], ScoreFileOptions()), plain)
+        rows = read_score_files([request.truth], ScoreFileOptions())
+        # What the truth says of its own classes is not what the predictions were said to be.
+        said = ScoreFileOptions(classes=request.file.classes, label_base=request.file.label_base)
+        return expected_of_rows(rows, ScoreFileOptions() if rows.classes else said)
     return None
 
 
