@@ -63,7 +63,7 @@ def test_a_folder_becomes_crops_tables_and_a_contact_sheet(clips, tmp_path, ferb
     out = tmp_path / "faces"
     assert sorted(tree_hash(out)) == [
         "contact_sheet.jpg", "faces.parquet", "happy/a man/00001.jpg", "happy/a man/00002.jpg", "happy/still.jpg",
-        "manifest.parquet", "neutral/müde/00001.jpg", "neutral/müde/00002.jpg",
+        "manifest.parquet", "neutral/müde/00001.jpg", "neutral/müde/00002.jpg", "report.html",
     ]  # fmt: skip
     manifest = read_manifest(out / "manifest.parquet")
     assert manifest.labels.names == ("happy", "neutral")
@@ -305,6 +305,7 @@ def test_overwrite_removes_what_align_wrote_and_nothing_else(clips, tmp_path, fe
         "faces.parquet",
         "manifest.parquet",
         "notes.txt",
+        "report.html",
         "still.jpg",
     ]
 

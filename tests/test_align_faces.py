@@ -90,7 +90,7 @@ def faces_of(out) -> dict[str, list[dict]]:
 def test_every_person_is_a_row_and_a_folder_below_the_samples_own(made):
     clip = [f"happy/both/face{face}/0000{crop}.jpg" for face in (1, 2) for crop in (1, 2, 3, 4)]
     group = [f"happy/group/face{face}.jpg" for face in (1, 2, 3, 4, 5)]
-    assert sorted(tree_hash(made)) == ["contact_sheet.jpg", "faces.parquet", *clip, *group, "manifest.parquet"]
+    assert sorted(tree_hash(made)) == ["contact_sheet.jpg", "faces.parquet", *clip, *group, "manifest.parquet", "report.html"]
     rows = rows_of(made)
     names = ("source_id", "face", "path", "status", "media", "num_frames", "label", "source")
     assert {sample_id: tuple(row[name] for name in names) for sample_id, row in rows.items()} == {
@@ -271,7 +271,7 @@ def test_the_policy_for_frames_without_a_person_is_each_persons_own(leaving, tmp
     before = tree_hash(tmp_path / "fail")
     assert sorted(before) == [
         *[f"clip/face1/{number:05d}.jpg" for number in range(1, 13)],
-        "contact_sheet.jpg", "faces.parquet", "manifest.parquet",
+        "contact_sheet.jpg", "faces.parquet", "manifest.parquet", "report.html",
     ]  # fmt: skip
     assert ferbench(*arguments).json["skipped"] == 1
     assert tree_hash(tmp_path / "fail") == before
@@ -318,6 +318,7 @@ def test_a_stopped_job_continues_into_the_same_bytes(stop_at, workers, made, cop
         ("happy/group/face4.jpg", 1),
         ("faces.parquet", 2),
         ("contact_sheet.jpg", 0),
+        ("report.html", 0),
     ],
 )
 def test_what_was_lost_is_made_again(lost, done, made, copied, ferbench):
@@ -369,7 +370,7 @@ def test_one_and_all_never_mix_and_overwrite_removes_what_align_wrote(made, copi
     assert ferbench(*arguments, "--faces", "one", "--overwrite").code == 0
     assert sorted(tree_hash(out)) == [
         "contact_sheet.jpg", "faces.parquet", *[f"happy/both/0000{crop}.jpg" for crop in (1, 2, 3, 4)],
-        "happy/group.jpg", "happy/notes.txt", "manifest.parquet",
+        "happy/group.jpg", "happy/notes.txt", "manifest.parquet", "report.html",
     ]  # fmt: skip
     assert ferbench(*arguments, "--overwrite").code == 0
     (out / "happy/notes.txt").unlink()

@@ -82,7 +82,7 @@ def command(
     """Align the faces of SOURCE: folders, videos and images, or one manifest, or bundled:demo.
 
     Writes crops (<sample>/00001.jpg), manifest.parquet with a row for every sample, faces.parquet with boxes, landmarks
-    and matrices, and a contact sheet. Run again, it continues and retries what failed.
+    and matrices, a contact sheet and a page. Run again, it continues and retries what failed.
 
     \b
     Example:
@@ -176,4 +176,5 @@ def print_result(result: Any) -> None:
     }
     if (result.out / "contact_sheet.jpg").exists():
         rows["contact sheet"] = str(result.out / "contact_sheet.jpg")
+        rows["report"] = str(result.out / "report.html")
     print_tables([summary_table("align", rows)], console())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ferbench.findings import by_severity
 from ferbench.rendering import grids
+from ferbench.rendering.face_list import reasons_of
 from ferbench.rendering.grids import Grid
 from ferbench.rendering.page import (
     FEW_CLASSES,
@@ -16,7 +17,6 @@ from ferbench.rendering.page import (
     Page,
     matrix_words,
     mistake_words,
-    reasons_of,
     score_notes,
     sections_of,
     severities_text,

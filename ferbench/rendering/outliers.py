@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from ferbench.manifest import Manifest
 
@@ -23,25 +24,40 @@ COLUMNS = {
 has, so that equal values are not made special by rounding; how it is said)."""
 
 
-def outliers(manifest: Manifest) -> dict[int, str]:
-    """Row -> what is unusual about it, the most unusual first; {} for a manifest without quality columns.
+def unusual_values(manifest: Manifest) -> dict[str, dict[int, float]]:
+    """Quality column -> row -> modified z-score of the rows whose value is unusual.
 
     A value's distance from the median is measured in median absolute deviations (times 0.6745, as the z-score of a normal
     distribution), with a floor per column.
     """
-    worst = np.zeros(len(manifest))
-    said: dict[int, str] = {}
-    for column, (side, least, words) in COLUMNS.items():
+    found = {}
+    for column, (side, least, _) in COLUMNS.items():
         if column not in manifest.table.column_names:
             continue
-        values = manifest.table.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        values = _values(manifest, column)
         if (~np.isnan(values)).sum() < FEWEST:
             continue
-        usual = float(np.nanmedian(values))
-        distance = values - usual
+        distance = values - float(np.nanmedian(values))
         spread = max(float(np.nanmedian(np.abs(distance))), least)
-        score = 0.6745 * (np.abs(distance) if side == 0 else side * distance) / spread
-        for row in np.flatnonzero(np.nan_to_num(score) > np.maximum(worst, UNUSUAL)).tolist():
-            worst[row] = score[row]
-            said[row] = words.format(values[row], usual)
+        score = np.nan_to_num(0.6745 * (np.abs(distance) if side == 0 else side * distance) / spread)
+        found[column] = {row: float(score[row]) for row in np.flatnonzero(score > UNUSUAL).tolist()}
+    return found
+
+
+def outliers(manifest: Manifest) -> dict[int, str]:
+    """Row -> what is unusual about it, the most unusual first; {} for a manifest without quality columns."""
+    worst: dict[int, float] = {}
+    said: dict[int, str] = {}
+    for column, rows in unusual_values(manifest).items():
+        values = _values(manifest, column)
+        usual = float(np.nanmedian(values))
+        usual = 0.0 if abs(usual) < 0.5 and column == "yaw" else usual  # not "-0"
+        for row, score in rows.items():
+            if score > worst.get(row, 0.0):
+                worst[row] = score
+                said[row] = COLUMNS[column][2].format(values[row], usual)
     return {row: said[row] for row in sorted(said, key=lambda row: (-worst[row], row))}
+
+
+def _values(manifest: Manifest, column: str) -> NDArray[np.float64]:
+    return np.asarray(manifest.table.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)

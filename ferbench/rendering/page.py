@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from ferbench.findings import by_severity, count_severities
-from ferbench.labels import canonical_name
 from ferbench.manifest import Manifest
 from ferbench.metrics import METRICS
 from ferbench.recipe import Recipe
 from ferbench.rendering import grids
 from ferbench.rendering.calibration import curve_drawing
+from ferbench.rendering.face_list import face_list, reasons_of, shown_crop
+from ferbench.rendering.html import html_of
 from ferbench.rendering.matrix import NUM_SHADES, matrix_drawing, shade_colours
 from ferbench.rendering.mistakes import few_crops, shown_mistakes
-from ferbench.rendering.samples import Crop, SampleRow, failed_mask, origin_mark, select_samples, tile
 from ferbench.rendering.wording import (
     absent_note,
     bracketed,
@@ -29,7 +24,6 @@ from ferbench.rendering.wording import (
     distinct_metrics,
     level_of,
     measured,
-    plain,
     shown_views,
     units_of,
     without_probabilities,
@@ -70,12 +64,6 @@ class Page:
 
 def render_page(page: Page) -> str:
     """The HTML text; the same page gives the same text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True, finalize=_finalized,
-    )  # fmt: skip
     report = page.report
     shown = sections_of(page)
     context = {
@@ -108,7 +96,7 @@ def render_page(page: Page) -> str:
         "mistake_words": mistake_words(report),
         "mistakes": [] if page.aligned is None else _mistakes(page),
         "mistake_grid": grids.mistake_grid(report),
-        "faces": None if page.aligned is None else _faces(page.aligned, page.predicted),
+        "faces": None if page.aligned is None else face_list(page.aligned, page.predicted, most=MOST_SAMPLES),
         "failure_grid": grids.failure_grid(report, most=MOST_FAILURES),
         "reasons": reasons_of(error for _, error in report.failures),
         "recipe_grid": page.recipe and grids.recipe_grid(page.recipe),
@@ -117,7 +105,7 @@ def render_page(page: Page) -> str:
         "fact_grid": page.facts and grids.words_grid("facts", "What made these numbers", ("what", "value"), page.facts),
         "counted": counted,
     }
-    return environment.get_template("report.html").render(context)
+    return html_of("report.html", context)
 
 
 def write_page(page: Page, path: Path) -> None:
@@ -143,11 +131,6 @@ def sections_of(page: Page) -> dict[str, str]:
         "recipe": page.recipe, "profile": page.profile, "provenance": page.facts,
     }  # fmt: skip
     return {section: title for section, title in SECTIONS.items() if optional.get(section, True)}
-
-
-def _finalized(value: Any) -> Any:
-    """What jinja2 does with a value before it escapes it; the output of the template's own macros is left alone."""
-    return plain(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 # --- words that the Markdown shares ------------------------------------------------------------------------------------
@@ -203,12 +186,6 @@ def mistake_words(report: Report) -> str:
     return f"{cut}{counted(total, 'mistake')}, {order}."
 
 
-def reasons_of(errors: Iterable[str]) -> list[tuple[str, int]]:
-    """(reason, count), the commonest first; the reason is what stands before the first colon."""
-    counts = Counter(error.partition(":")[0] for error in errors)
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-
 def _card(report: Report, name: str) -> dict[str, Any]:
     unit = METRICS[name].unit
     lines = [
@@ -232,48 +209,5 @@ def _mistakes(page: Page) -> list[dict[str, Any]]:
     found = []
     for shown in shown_mistakes(page.report, page.aligned):
         row = few_crops(shown.row) if shown.row else None
-        found.append({"shown": shown, "crops": [_crop(row, crop) for crop in row.crops] if row else []})
+        found.append({"shown": shown, "crops": [shown_crop(row, crop) for crop in row.crops] if row else []})
     return found
-
-
-def _faces(manifest: Manifest, predicted: Mapping[str, str]) -> dict[str, Any]:
-    selection = select_samples(manifest, most=MOST_SAMPLES)
-    failed = manifest.where(pa.array(failed_mask(manifest)))
-    return {
-        "total": selection.total,
-        "failed": selection.failed,
-        "reasons": reasons_of(error or "failed" for error in failed.column("error")),
-        "legend": [origin_mark(origin) for origin in selection.origins],
-        "rows": [_face_row(row, predicted.get(row.sample_id)) for row in selection.rows],
-    }
-
-
-def _face_row(row: SampleRow, predicted: str | None) -> dict[str, Any]:
-    verdict = None
-    if predicted is not None and row.class_name is not None:
-        # The manifest and the model may spell a class differently.
-        verdict = "right" if canonical_name(predicted) == canonical_name(row.class_name) else "wrong"
-    return {"row": row, "predicted": predicted, "verdict": verdict, "crops": [_crop(row, crop) for crop in row.crops]}
-
-
-def _crop(row: SampleRow, crop: Crop) -> dict[str, Any]:
-    image = tile(crop)
-    buffer = io.BytesIO()
-    # Encoded anew even where the file is a small JPEG already: nothing but pixels gets from a file into the page.
-    image.save(buffer, "JPEG", quality=85)
-    marked = crop.origin != "detected"
-    colour, meaning = origin_mark(crop.origin)
-    words = [f"{row.sample_id}, crop {crop.number} of {row.num_crops}"]
-    words += [meaning] if marked else []
-    words += ["the file is missing"] if crop.path is None else []
-    return {
-        "uri": _data_uri(buffer.getvalue(), "image/jpeg"),
-        "width": image.width,
-        "height": image.height,
-        "alt": "; ".join(words),
-        "colour": colour if marked else None,
-    }
-
-
-def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

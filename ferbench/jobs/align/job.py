@@ -16,7 +16,7 @@ from ferbench.jobs.align.boxes import Boxes
 from ferbench.jobs.align.options import CROPS, AlignOptions, RunOptions
 from ferbench.jobs.align.outcome import Outcome
 from ferbench.jobs.align.packing import Packer
-from ferbench.jobs.align.paths import CONTACT_SHEET, MANIFEST
+from ferbench.jobs.align.paths import CONTACT_SHEET, MANIFEST, REPORT
 from ferbench.jobs.align.persons import is_by_person
 from ferbench.jobs.align.plan import AlignPlan, media_counts, plan_align
 from ferbench.jobs.align.sample import AlignJob, AlignTask, failed
@@ -64,6 +64,7 @@ class AlignResult:
             "recipe_id": self.recipe_id,
             "manifest": str(self.out / MANIFEST),
             "contact_sheet": str(self.out / CONTACT_SHEET) if (self.out / CONTACT_SHEET).exists() else None,
+            "report": str(self.out / REPORT) if (self.out / REPORT).exists() else None,
             "seconds": round(self.seconds, 3),
         }
 
@@ -92,6 +93,7 @@ def align(
 
 def _work(plan: AlignPlan, options: AlignOptions, run: RunOptions, boxes: str | None) -> list[Outcome]:
     """Do what is to do and write the tables; the outcomes of this run, without their rows."""
+    from ferbench.rendering.align_page import write_align_page
     from ferbench.rendering.contact_sheet import write_contact_sheet
 
     store, outcomes = plan.store, []
@@ -119,6 +121,7 @@ def _work(plan: AlignPlan, options: AlignOptions, run: RunOptions, boxes: str | 
         manifest = store.write_tables(plan.source)
         if options.keep == CROPS:
             write_contact_sheet(manifest, store.out / CONTACT_SHEET)
+            write_align_page(manifest, store.out / REPORT)
         store.finish()
     finally:
         store.journal.close()

@@ -5,6 +5,7 @@
     OUT/manifest.parquet          one row per sample, failed ones too
     OUT/faces.parquet             one row per crop: box, landmarks, matrix
     OUT/contact_sheet.jpg         a picture of them
+    OUT/report.html               the same as a page, with how good they are and what failed
     OUT/.ferbench/                while unfinished only: journal.jsonl, crops.json, and crops being written
     OUT/.ferbench.lock            while a run works here
 
@@ -30,7 +31,16 @@ from ferbench.errors import UsageError
 from ferbench.jobs.align.journal import Journal
 from ferbench.jobs.align.options import BOXES, CROPS
 from ferbench.jobs.align.outcome import CropRow, Outcome
-from ferbench.jobs.align.paths import CONTACT_SHEET, FACES, LOCK, MANIFEST, RESERVED, STATE_FOLDER, on_disk
+from ferbench.jobs.align.paths import (
+    CONTACT_SHEET,
+    FACES,
+    LOCK,
+    MANIFEST,
+    REPORT,
+    RESERVED,
+    STATE_FOLDER,
+    on_disk,
+)
 from ferbench.jobs.align.persons import (
     PERSON_COLUMNS,
     crops_of_sources,
@@ -130,7 +140,7 @@ class AlignStore:
     def is_current(self, source: Manifest) -> bool:
         """Whether the tables are there and say of the samples what the source says of them now."""
         written = self.written_manifest()
-        tables = (FACES, CONTACT_SHEET) if self.keep == CROPS else (FACES,)
+        tables = (FACES, CONTACT_SHEET, REPORT) if self.keep == CROPS else (FACES,)
         if written is None or not all((self.out / name).exists() for name in tables):
             return False
         if self.keep == BOXES and written.root != source.root:
