@@ -132,6 +132,11 @@ def test_samples_without_a_label_are_not_missed(tmp_path):
     assert audit_predictions(made, manifest=manifest) == []
 
 
+def test_a_prediction_for_a_sample_without_a_label_is_not_another_label(tmp_path):
+    manifest = manifest_with(tmp_path, label=[None, *[number % 3 for number in range(1, 60)]])
+    assert audit_predictions(predictions_of(manifest_with(tmp_path)), manifest=manifest) == []
+
+
 def test_targets_that_are_not_the_manifests_labels_are_named_by_name(manifest):
     made = predictions_of(manifest)
     targets = made.targets.copy()
@@ -193,6 +198,15 @@ def test_what_a_published_split_has_on_both_sides_is_a_note(tmp_path):
     (finding,) = audit_predictions(predictions_of(manifest), manifest=manifest)
     assert (finding.severity, finding.rule) == ("note", "leak-group")
     refuse_findings([finding])
+
+
+def test_what_spoils_the_choice_of_a_model_stays_a_warning(tmp_path):
+    columns = split_columns()
+    subjects = [f"person{number // 5}" for number in range(60)]
+    subjects[20] = "person0"  # trains and validates
+    manifest = manifest_with(tmp_path, **columns, subject=subjects)
+    (finding,) = audit_predictions(some(predictions_of(manifest), list(range(40, 60))), manifest=manifest)
+    assert (finding.severity, finding.rule) == ("warning", "leak-subject")
 
 
 def test_a_validation_part_that_is_the_test_part_is_named(tmp_path):
