@@ -8,8 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ferbench.jobs.evaluate import EvaluateOptions, ViewOptions, evaluate
 from ferbench.labels import LabelSet
-from ferbench.manifest import Manifest, manifest_of, write_manifest
+from ferbench.manifest import Manifest, manifest_of, read_manifest, write_manifest
+from ferbench.predictions import Predictions
 
 COLOURS = ("red", "green", "blue")
 
@@ -65,3 +67,10 @@ def write_net(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
+
+
+def predictions_of(manifest: Path, models, out: Path, *, views: ViewOptions | None = None, **options) -> Predictions:
+    """The evaluate job without the report that its command writes; `models` is a path or several."""
+    models = models if isinstance(models, (list, tuple)) else [models]
+    asked = EvaluateOptions(model=tuple(map(str, models)), device="cpu", **options)
+    return evaluate(read_manifest(manifest), manifest, out, asked, views=views).predictions

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from evaluate_fixtures import clips_manifest, write_net
+from evaluate_fixtures import clips_manifest, predictions_of, write_net
 
 from ferbench.errors import ModelError, UsageError
 from ferbench.jobs.evaluate import EvaluateOptions, ViewOptions
@@ -14,7 +14,6 @@ from ferbench.jobs.evaluate.journal import Outputs
 from ferbench.jobs.evaluate.runs import plan_runs
 from ferbench.labels import LabelSet
 from ferbench.manifest import Sample
-from ferbench.predictions import read_predictions
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -26,23 +25,20 @@ def folds(tmp_path):
     return clips_manifest(tmp_path / "set", clips, label=[0, 1, 2] * 2, fold=[1, 1, 1, 2, 2, 2])
 
 
-def evaluate(ferbench, tmp_path, *arguments, out="run"):
-    ran = ferbench(
-        "evaluate", tmp_path / "set/manifest.parquet", "-o", tmp_path / out, "--json", "--replicates", "0", *arguments
-    )
-    if ran.code:
-        return ran, {}, {}
-    found = read_predictions(tmp_path / out / "predictions.parquet")
-    return ran, dict(zip(found.sample_ids, found.logits.round(4).tolist(), strict=True)), found.provenance
+def evaluated(tmp_path, models, *, out="run", views=None, **options):
+    """sample_id -> logits, and the predictions themselves."""
+    found = predictions_of(tmp_path / "set/manifest.parquet", models, tmp_path / out, views=views, **options)
+    return dict(zip(found.sample_ids, found.logits.round(4).tolist(), strict=True)), found
 
 
 # --- a model per fold -------------------------------------------------------------------------------------------------
 
 
-def test_each_fold_is_scored_by_its_own_model(folds, tmp_path, ferbench):
+def test_each_fold_is_scored_by_its_own_model(folds, tmp_path):
     write_net(tmp_path / "net_1.py", scale=1)
     write_net(tmp_path / "net_2.py", scale=2)
-    _, found, about = evaluate(ferbench, tmp_path, "--model", tmp_path / "net_{fold}.py")
+    found, whole = evaluated(tmp_path, tmp_path / "net_{fold}.py")
+    about = whole.provenance
     assert found == {
         "r1": [1, 0, 0], "g1": [0, 1, 0], "b1": [0, 0, 1], "r2": [2, 0, 0], "g2": [0, 2, 0], "b2": [0, 0, 2],
     }  # fmt: skip
@@ -53,18 +49,16 @@ def test_each_fold_is_scored_by_its_own_model(folds, tmp_path, ferbench):
     assert about["notices"] == [about["notices"][0]]  # what is true of both is said once
 
 
-def test_a_fold_whose_model_is_not_there_is_named_before_anything_runs(folds, tmp_path, ferbench):
+def test_a_fold_whose_model_is_not_there_is_named_before_anything_runs(folds, tmp_path):
     write_net(tmp_path / "net_1.py")
-    ran, _, _ = evaluate(ferbench, tmp_path, "--model", tmp_path / "net_{fold}.py")
-    assert (ran.code, ran.err.count("\n")) == (2, 1)
-    assert f"the model of fold 2, {tmp_path / 'net_2.py'}, is not there" in ran.err
-    assert "one for each of the folds 1, 2" in ran.err
+    message = f"the model of fold 2, {tmp_path / 'net_2.py'}, is not there; .* one for each of the folds 1, 2"
+    with pytest.raises(UsageError, match=message):
+        evaluated(tmp_path, tmp_path / "net_{fold}.py")
     assert not (tmp_path / "run").exists()
-    ran, found, _ = evaluate(ferbench, tmp_path, "--model", tmp_path / "net_{fold}.py", "--fold", "1")
-    assert (ran.code, len(found)) == (0, 3)
+    assert len(evaluated(tmp_path, tmp_path / "net_{fold}.py", fold="1")[0]) == 3
 
 
-def test_models_of_folds_are_in_memory_one_at_a_time(folds, tmp_path, ferbench):
+def test_models_of_folds_are_in_memory_one_at_a_time(folds, tmp_path):
     alone = (
         "import sys, weakref\n\nALIVE = sys.__dict__.setdefault('_nets_of_this_test', [])\n\n"
         "def build_model():\n    assert not any(net() for net in ALIVE), 'another model is still there'\n"
@@ -73,28 +67,28 @@ def test_models_of_folds_are_in_memory_one_at_a_time(folds, tmp_path, ferbench):
     for fold in (1, 2):
         path = write_net(tmp_path / f"net_{fold}.py")
         path.write_text(path.read_text().replace("def build_model():\n    return Net()\n", alone))
-    ran, found, _ = evaluate(ferbench, tmp_path, "--model", tmp_path / "net_{fold}.py")
-    assert (ran.code, len(found)) == (0, 6), ran.err
+    assert len(evaluated(tmp_path, tmp_path / "net_{fold}.py")[0]) == 6
 
 
-def test_models_of_folds_must_know_the_same_classes(folds, tmp_path, ferbench):
+def test_models_of_folds_must_know_the_same_classes(folds, tmp_path):
     write_net(tmp_path / "net_1.py")
     write_net(
         tmp_path / "net_2.py", "return torch.cat([inputs.mean(dim=(2, 3)), inputs[:, :1, 0, 0]], dim=1)",
         classes=["red", "green", "blue", "grey"],
     )  # fmt: skip
-    ran, _, _ = evaluate(ferbench, tmp_path, "--model", tmp_path / "net_{fold}.py")
-    assert ran.code == 1
-    assert "the models of the folds know different classes: net_1.py red, green, blue; net_2.py red" in ran.err
+    with pytest.raises(ModelError, match=r"know different classes: net_1.py red, green, blue; net_2.py red, green, b"):
+        evaluated(tmp_path, tmp_path / "net_{fold}.py")
 
 
-def test_models_of_folds_with_other_inputs_are_told_apart(folds, tmp_path, ferbench):
+def test_models_of_folds_with_other_inputs_are_told_apart(folds, tmp_path):
     write_net(tmp_path / "net_1.py")
     write_net(tmp_path / "net_2.py", mean=[0.5], classes=["blue", "red", "green"])
-    _, found, about = evaluate(ferbench, tmp_path, "--model", tmp_path / "net_{fold}.py")
+    found, whole = evaluated(tmp_path, tmp_path / "net_{fold}.py")
     # Fold 2's outputs mean blue, red, green: matched by name, so what it says for red pictures is in blue's place.
     assert (found["r1"], found["r2"]) == ([1, 0, 0], [-0.5, -0.5, 0.5])
-    assert any("take different inputs: classes, mean of net_2.py differ" in notice for notice in about["notices"])
+    assert any(
+        "take different inputs: classes, mean of net_2.py differ" in notice for notice in whole.provenance["notices"]
+    )
 
 
 @pytest.mark.parametrize("fold", ["../evil", "a/b", "a\\b", ".hidden", ""])
@@ -106,46 +100,48 @@ def test_a_folds_name_never_leads_out_of_the_folder(fold):
 # --- ensembles --------------------------------------------------------------------------------------------------------
 
 
-def test_members_are_averaged_class_by_class_by_name_with_weights(folds, tmp_path, ferbench):
+def test_members_are_averaged_class_by_class_by_name_with_weights(folds, tmp_path):
     one = write_net(tmp_path / "one.py", scale=1)
     other = write_net(tmp_path / "other.py", scale=4, classes=["green", "red", "blue"])
-    _, found, about = evaluate(ferbench, tmp_path, "--model", one, "--model", other)
+    found, whole = evaluated(tmp_path, [one, other])
+    about = whole.provenance
     assert (found["r1"], found["b2"]) == ([0.5, 2, 0], [0, 0, 2.5])
     assert about["model"] == "one.py + other.py"
     assert about["ensemble"] == {"members": ["one.py", "other.py"], "weights": [0.5, 0.5], "average": "logits"}
-    _, found, about = evaluate(ferbench, tmp_path, "--model", one, "--model", other, "--weights", "3,1", out="weighted")
+    found, whole = evaluated(tmp_path, [one, other], weights=(3.0, 1.0), out="weighted")
     assert found["r1"] == [0.75, 1, 0]
-    assert about["ensemble"]["weights"] == [0.75, 0.25]
+    assert whole.provenance["ensemble"]["weights"] == [0.75, 0.25]
 
 
-def test_members_may_be_models_per_fold_and_take_inputs_of_their_own(folds, tmp_path, ferbench):
+def test_members_may_be_models_per_fold_and_take_inputs_of_their_own(folds, tmp_path):
     write_net(tmp_path / "net_1.py", scale=1)
     write_net(tmp_path / "net_2.py", scale=2)
     body = "return 4 * inputs.mean(dim=(1, 3, 4))"
     clip = write_net(tmp_path / "clip.py", body, layout="NTCHW", clip_len=3)
-    _, found, about = evaluate(ferbench, tmp_path, "--model", tmp_path / "net_{fold}.py", "--model", clip)
+    found, whole = evaluated(tmp_path, [tmp_path / "net_{fold}.py", clip])
     assert (found["r1"], found["r2"]) == ([2.5, 0, 0], [3, 0, 0])
-    assert [(model["member"], model["fold"]) for model in about["models"]] == [(0, "1"), (0, "2"), (1, None)]
+    assert [(model["member"], model["fold"]) for model in whole.provenance["models"]] == [
+        (0, "1"), (0, "2"), (1, None),
+    ]  # fmt: skip
 
 
-def test_probabilities_are_averaged_where_that_is_asked_for(folds, tmp_path, ferbench):
+def test_probabilities_are_averaged_where_that_is_asked_for(folds, tmp_path):
     one, other = write_net(tmp_path / "one.py"), write_net(tmp_path / "other.py", scale=math.log(8))
-    _, found, _ = evaluate(ferbench, tmp_path, "--model", one, "--model", other, "--average", "softmax")
+    found, _ = evaluated(tmp_path, [one, other], views=ViewOptions(average="softmax"))
     expected = (np.array([math.e, 1, 1]) / (math.e + 2) + np.array([0.8, 0.1, 0.1])) / 2
     np.testing.assert_allclose(np.exp(found["r1"]), expected, rtol=1e-3)
 
 
-def test_a_class_that_one_member_lacks_needs_probabilities(folds, tmp_path, ferbench):
+def test_a_class_that_one_member_lacks_needs_probabilities(folds, tmp_path):
     knows = write_net(tmp_path / "knows.py")
     more = write_net(
         tmp_path / "more.py", "return torch.cat([inputs.mean(dim=(2, 3)), inputs[:, :1, 0, 0]], dim=1)",
         classes=["grey", "red", "green", "blue"],
     )  # fmt: skip
-    ran, _, _ = evaluate(ferbench, tmp_path, "--model", knows, "--model", more)
-    assert ran.code == 1
-    assert "a logit that a member does not have cannot be averaged; say --average softmax" in ran.err
-    ran, found, _ = evaluate(ferbench, tmp_path, "--model", knows, "--model", more, "--average", "softmax")
-    assert ran.json["classes"] == ["red", "green", "blue", "grey"]
+    with pytest.raises(ModelError, match="does not have cannot be averaged; say --average softmax"):
+        evaluated(tmp_path, [knows, more])
+    found, whole = evaluated(tmp_path, [knows, more], views=ViewOptions(average="softmax"))
+    assert whole.labels.names == ("red", "green", "blue", "grey")
     np.testing.assert_allclose(np.exp(found["b1"]).sum(), 1, rtol=1e-3)
 
 
@@ -199,3 +195,24 @@ def test_results_are_named_after_the_models_and_old_answers_are_still_known():
         "model": "one.pt", "arch": "", "input": [], "split": "", "fold": "", "limit": None,
     }  # fmt: skip
     assert "views" in EvaluateOptions(model=("one.pt",)).asked(ViewOptions(flip=True))
+
+
+def test_the_command_takes_members_and_weights(folds, tmp_path, ferbench):
+    one, other = write_net(tmp_path / "one.py"), write_net(tmp_path / "other.py", scale=4)
+    arguments = [
+        "evaluate",
+        tmp_path / "set/manifest.parquet",
+        "--model",
+        one,
+        "--model",
+        other,
+        "-o",
+        tmp_path / "run",
+    ]
+    ran = ferbench(*arguments, "--weights", "3,x")
+    assert (ran.code, "setting 'weights' must be floats separated by commas, got '3,x'" in ran.err) == (2, True)
+    ran = ferbench(*arguments, "--weights", "3,1", "--average", "softmax", "--flip", "--replicates", "0", "--json")
+    assert ran.code == 0, ran.err
+    about = ran.json["provenance"]
+    assert about["ensemble"] == {"members": ["one.py", "other.py"], "weights": [0.75, 0.25], "average": "softmax"}
+    assert (about["views"]["flip"], about["views"]["count"]) == (True, 2)

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import REPOSITORY
-from evaluate_fixtures import clips_manifest, write_net, write_picture
+from evaluate_fixtures import clips_manifest, predictions_of, write_net, write_picture
 
+from ferbench.errors import UsageError
 from ferbench.jobs.evaluate.journal import NAME, BlockKey, Journal, Outputs, may_be_kept
 from ferbench.predictions import read_predictions
 
@@ -40,10 +41,7 @@ def job(tmp_path):
     return tmp_path
 
 
-ARGUMENTS = [
-    "evaluate", "../set/manifest.parquet", "--model", "../net.py", "-o", "run", "--batch-size", "3", "--replicates", "0",
-    "-o", "audit_clips=0",
-]  # fmt: skip
+OPTIONS = {"batch_size": 3, "audit_clips": 0}
 
 
 def passes(job) -> int:
@@ -51,26 +49,29 @@ def passes(job) -> int:
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-def run_here(ferbench, monkeypatch, folder, *more):
+def run_here(monkeypatch, folder, **more):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["ferbench", *ARGUMENTS])
-    return ferbench(*ARGUMENTS, *more)
+    monkeypatch.setattr(sys, "argv", ["ferbench", "evaluate"])
+    return predictions_of(Path("../set/manifest.parquet"), "../net.py", Path("run"), **OPTIONS, **more)
 
 
 def run_and_die(job, folder, at: int) -> None:
     """In a process of its own, killed in its pass number `at`."""
     (job / "stop_at").write_text(str(at))
-    code = "import sys; from ferbench.commands import main; sys.argv[0] = 'ferbench'; main()"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])}
-    done = subprocess.run(
-        [sys.executable, "-c", code, *ARGUMENTS], cwd=folder, env=environment, capture_output=True, check=False
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom evaluate_fixtures import predictions_of\n"
+        "sys.argv = ['ferbench', 'evaluate']\n"
+        f"predictions_of(Path('../set/manifest.parquet'), '../net.py', Path('run'), **{OPTIONS!r})"
     )
+    paths = [str(REPOSITORY), str(REPOSITORY / "tests"), *sys.path]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     (job / "stop_at").unlink()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_killed_evaluation_continues_and_ends_in_the_same_bytes(job, ferbench, monkeypatch):
+def test_a_killed_evaluation_continues_and_ends_in_the_same_bytes(job, monkeypatch):
     # Blocks of 3 clips, two frames each: 6 images, passes of 3. Blocks take 2 passes, the last one (1 clip) takes 1.
     run_and_die(job, job / "stopped", at=4)
     journal = job / "stopped/run" / NAME
@@ -79,56 +80,54 @@ def test_a_killed_evaluation_continues_and_ends_in_the_same_bytes(job, ferbench,
     with journal.open("ab") as file:
         file.write(b'{"key": [0, 1, "torn')
     before = passes(job)
-    assert run_here(ferbench, monkeypatch, job / "stopped").code == 0
+    run_here(monkeypatch, job / "stopped")
     assert passes(job) - before == 5  # three blocks of four; the first is known
     assert not journal.exists()
-    assert run_here(ferbench, monkeypatch, job / "whole").code == 0
+    run_here(monkeypatch, job / "whole")
     assert passes(job) - before == 5 + 7
-    for name in ("predictions.parquet", "report.json"):
-        assert (job / "stopped/run" / name).read_bytes() == (job / "whole/run" / name).read_bytes(), name
-    assert sorted(path.name for path in (job / "stopped/run").iterdir()) == sorted(
-        path.name for path in (job / "whole/run").iterdir()
-    )
+    name = "predictions.parquet"
+    assert (job / "stopped/run" / name).read_bytes() == (job / "whole/run" / name).read_bytes()
+    assert [path.name for path in (job / "stopped/run").iterdir()] == [name]
 
 
-def test_only_blocks_with_failures_are_done_again(job, ferbench, monkeypatch):
+def test_only_blocks_with_failures_are_done_again(job, monkeypatch):
     broken = job / "set/s4/00001.png"
     picture = broken.read_bytes()
     broken.write_bytes(b"broken")
-    assert run_here(ferbench, monkeypatch, job / "whole").code == 3
-    assert read_predictions(job / "whole/run/predictions.parquet").errors[4].startswith("not-an-image")
+    assert run_here(monkeypatch, job / "whole").errors[4].startswith("not-an-image")
     first = passes(job)
     broken.write_bytes(picture)
-    assert run_here(ferbench, monkeypatch, job / "whole").code == 0
+    found = run_here(monkeypatch, job / "whole")
+    assert set(found.errors) == {None}
     assert passes(job) - first == 2  # the block of s3, s4, s5
     assert not (job / "whole/run" / NAME).exists()
-    found = read_predictions(job / "whole/run/predictions.parquet")
-    assert set(found.errors) == {None}
 
 
-def test_a_changed_picture_a_changed_model_and_overwrite_take_nothing_from_the_journal(job, ferbench, monkeypatch):
+def test_a_changed_picture_a_changed_model_and_overwrite_take_nothing_from_the_journal(job, monkeypatch):
     (job / "set/s9/00001.png").write_bytes(b"broken")  # so that the journal stays
-    assert run_here(ferbench, monkeypatch, job / "whole").code == 3
+    assert run_here(monkeypatch, job / "whole").errors[9].startswith("not-an-image")
     write_picture(job / "set/s0/00001.png", (1, 2, 3))
     before = passes(job)
-    run_here(ferbench, monkeypatch, job / "whole")
+    run_here(monkeypatch, job / "whole")
     assert passes(job) - before == 2  # the block of s0; that of s9 has nothing to run
     before = passes(job)
-    run_here(ferbench, monkeypatch, job / "whole", "--overwrite")
+    run_here(monkeypatch, job / "whole", overwrite=True)
     assert passes(job) - before == 6
     (job / "net.py").write_text((job / "net.py").read_text() + "# another\n")
     before = passes(job)
-    run_here(ferbench, monkeypatch, job / "whole")
+    run_here(monkeypatch, job / "whole")
     assert passes(job) - before == 6
 
 
-def test_a_second_run_in_the_same_folder_is_refused(job, ferbench, monkeypatch):
+def test_a_second_run_in_the_same_folder_is_refused(job, monkeypatch):
     from filelock import FileLock
 
     (job / "whole/run").mkdir()
-    with FileLock(job / "whole/run/.ferbench-evaluate.lock"):
-        ran = run_here(ferbench, monkeypatch, job / "whole")
-    assert (ran.code, "another evaluation is writing to run" in ran.err) == (2, True)
+    with (
+        FileLock(job / "whole/run/.ferbench-evaluate.lock"),
+        pytest.raises(UsageError, match="another evaluation is writing to run"),
+    ):
+        run_here(monkeypatch, job / "whole")
 
 
 def test_a_journal_gives_back_the_bits_it_got_and_stops_at_damage(tmp_path):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from evaluate_fixtures import CLIP, clips_manifest, write_net
+from evaluate_fixtures import CLIP, clips_manifest, predictions_of, write_net
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +12,6 @@ from ferbench.errors import UsageError
 from ferbench.inputspec import InputSpec
 from ferbench.jobs.evaluate import ViewOptions
 from ferbench.jobs.evaluate.views import _VIEWS, average, spatial_views, temporal_views
-from ferbench.predictions import read_predictions
 from ferbench.sampling import Sampler
 
 
@@ -144,13 +143,11 @@ def test_one_row_of_logits_is_its_own_mean_and_softmax_means_add_up_to_one(rows)
 # --- the whole --------------------------------------------------------------------------------------------------------
 
 
-def logits_of(ferbench, tmp_path, net, *more, out="run"):
-    ran = ferbench(
-        "evaluate", tmp_path / "set/manifest.parquet", "--model", net, "-o", tmp_path / out, "--json",
-        "--replicates", "0", *more,
-    )  # fmt: skip
-    assert ran.code == 0, ran.err
-    found = read_predictions(tmp_path / out / "predictions.parquet")
+def logits_of(tmp_path, net, *, out="run", batch_size=16, **views):
+    """sample_id -> logits, and the provenance."""
+    found = predictions_of(
+        tmp_path / "set/manifest.parquet", net, tmp_path / out, views=ViewOptions(**views), batch_size=batch_size
+    )
     return dict(zip(found.sample_ids, found.logits.tolist(), strict=True)), found.provenance
 
 
@@ -163,24 +160,24 @@ def halves(left, right):
 LEFT_HALF = "return inputs[:, :, :, :4].mean(dim=(2, 3))"
 
 
-def test_flip_averages_a_picture_with_its_mirror_image(tmp_path, ferbench):
+def test_flip_averages_a_picture_with_its_mirror_image(tmp_path):
     clips_manifest(tmp_path / "set", {"a": [halves((255, 0, 0), (0, 0, 255))], "b": [halves((0, 255, 0), (0, 51, 0))]})
     net = write_net(tmp_path / "net.py", LEFT_HALF, sampler="all")
-    plain, about = logits_of(ferbench, tmp_path, net)
+    plain, about = logits_of(tmp_path, net)
     assert (plain["a"], about["views"]["count"]) == ([1, 0, 0], 1)
-    flipped, about = logits_of(ferbench, tmp_path, net, "--flip", out="flipped")
+    flipped, about = logits_of(tmp_path, net, flip=True, out="flipped")
     assert (flipped["a"], about["views"]["flip"], about["views"]["count"]) == ([0.5, 0, 0.5], True, 2)
     assert flipped["b"] == pytest.approx([0, 0.6, 0])
 
 
-def test_views_of_a_clip_are_clips_of_other_frames_averaged(tmp_path, ferbench):
+def test_views_of_a_clip_are_clips_of_other_frames_averaged(tmp_path):
     greys = [0, 51, 102, 153, 204, 255]
     clips_manifest(tmp_path / "set", {"a": [(grey, 0, 0) for grey in greys], "short": [(51, 0, 0)] * 2})
     # Only the first frame of the clip counts: windows of every frame start at 0, 2 and 4 of six.
     net = write_net(
         tmp_path / "net.py", "return inputs[:, 0].mean(dim=(2, 3))", layout="NTCHW", sampler="stride", stride=1
     )
-    found, about = logits_of(ferbench, tmp_path, net, "--views", "3")
+    found, about = logits_of(tmp_path, net, views=3)
     assert found["a"] == pytest.approx([np.mean([0, 0.4, 0.8]), 0, 0], abs=1e-6)
     assert found["short"] == pytest.approx([0.2, 0, 0], abs=1e-6)
     assert about["views"] == {
@@ -188,24 +185,24 @@ def test_views_of_a_clip_are_clips_of_other_frames_averaged(tmp_path, ferbench):
     }  # fmt: skip
 
 
-def test_softmax_means_are_stored_as_logarithms_and_that_is_said(tmp_path, ferbench):
+def test_softmax_means_are_stored_as_logarithms_and_that_is_said(tmp_path):
     clips_manifest(tmp_path / "set", {"a": [halves((255, 0, 0), (0, 0, 255))]})
     net = write_net(tmp_path / "net.py", LEFT_HALF, sampler="all")
-    found, about = logits_of(ferbench, tmp_path, net, "--flip", "--average", "softmax")
+    found, about = logits_of(tmp_path, net, flip=True, average="softmax")
     total = math.e + 2
     expected = [(math.e + 1) / (2 * total), 1 / total, (math.e + 1) / (2 * total)]
     np.testing.assert_allclose(np.exp(found["a"]), expected, rtol=1e-6)
     assert "The logits are logarithms of averaged probabilities (--average softmax)." in about["notices"]
 
 
-@pytest.mark.parametrize("views", [[], ["--views", "2", "--crops", "5", "--flip"]])
-def test_views_of_a_sample_do_not_depend_on_its_batch_mates(views, tmp_path, ferbench):
+@pytest.mark.parametrize("views", [{}, {"views": 2, "crops": 5, "flip": True}])
+def test_views_of_a_sample_do_not_depend_on_its_batch_mates(views, tmp_path):
     rng = np.random.default_rng(0)
     clips = {f"s{number}": rng.integers(0, 256, (9, 8, 8, 3)) for number in range(5)}
     clips_manifest(tmp_path / "set", clips)
     net = write_net(tmp_path / "net.py", CLIP, layout="NCTHW".replace("CT", "TC"), clip_len=4)
-    one, _ = logits_of(ferbench, tmp_path, net, *views, "--batch-size", "1", out="one")
-    many, _ = logits_of(ferbench, tmp_path, net, *views, "--batch-size", "64", out="many")
+    one, _ = logits_of(tmp_path, net, **views, batch_size=1, out="one")
+    many, _ = logits_of(tmp_path, net, **views, batch_size=64, out="many")
     for name in clips:
         np.testing.assert_allclose(one[name], many[name], rtol=1e-6)
     assert len({tuple(row) for row in one.values()}) == 5

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from evaluate_fixtures import COLOURS, write_net, write_picture
+from evaluate_fixtures import COLOURS, predictions_of, write_net, write_picture
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +12,6 @@ from ferbench.jobs.evaluate import ViewOptions
 from ferbench.jobs.evaluate.tasks import plan_tasks
 from ferbench.labels import LabelSet
 from ferbench.manifest import manifest_of, write_manifest
-from ferbench.predictions import read_predictions
 
 VIDEOS = {"a": [1, 2, 4, 7], "b": list(range(1, 13)), "c": [3]}
 """Frame numbers of each video that have a label; the grey of a frame is its number, 100 more in b, 200 more in c."""
@@ -50,14 +49,9 @@ EACH = "return 255 * inputs.mean(dim=(3, 4))"
 EACH_OF_FIVE = "frame, one of the 5 of a window"
 
 
-def greys(ferbench, tmp_path, net, *more, unit="frame, from a window of 9 around it"):
-    """sample_id -> rounded logits."""
-    ran = ferbench(
-        "evaluate", tmp_path / "manifest.parquet", "--model", net, "-o", tmp_path / "run", "--json",
-        "--replicates", "0", *more,
-    )  # fmt: skip
-    assert ran.code == 0, ran.err
-    found = read_predictions(tmp_path / "run/predictions.parquet")
+def greys(tmp_path, net, *, unit="frame, from a window of 9 around it", views=None, **options):
+    """sample_id -> rounded logits, and sample_id -> error."""
+    found = predictions_of(tmp_path / "manifest.parquet", net, tmp_path / "run", views=views, **options)
     rows = {
         name: None if np.isnan(row).any() else np.round(row).astype(int).tolist()
         for name, row in zip(found.sample_ids, found.logits, strict=True)
@@ -67,11 +61,11 @@ def greys(ferbench, tmp_path, net, *more, unit="frame, from a window of 9 around
     return rows, dict(zip(found.sample_ids, found.errors, strict=True))
 
 
-def test_a_window_is_centred_on_its_frame_over_the_rows_of_its_video(aff_wild2, tmp_path, ferbench):
+def test_a_window_is_centred_on_its_frame_over_the_rows_of_its_video(aff_wild2, tmp_path):
     net = write_net(
         tmp_path / "net.py", FIRST_MIDDLE_LAST, layout="NTCHW", clip_len=9, sampler="center-window", short="repeat-edge"
     )
-    found, _ = greys(ferbench, tmp_path, net)
+    found, _ = greys(tmp_path, net)
     assert len(found) == 17
     # 12 rows: the middle is the frame itself, the ends are repeated at the edges of the video.
     assert found["b/00001"] == [101, 101, 105]
@@ -86,9 +80,9 @@ def test_a_window_is_centred_on_its_frame_over_the_rows_of_its_video(aff_wild2, 
     assert found["c/00003"] == [203, 203, 203]
 
 
-def test_a_model_of_every_frame_scores_each_once_and_the_tail_too(aff_wild2, tmp_path, ferbench):
+def test_a_model_of_every_frame_scores_each_once_and_the_tail_too(aff_wild2, tmp_path):
     net = write_net(tmp_path / "net.py", EACH, layout="NTCHW", clip_len=5, output="frames")
-    found, _ = greys(ferbench, tmp_path, net, unit=EACH_OF_FIVE)
+    found, _ = greys(tmp_path, net, unit=EACH_OF_FIVE)
     expected = {f"{video}/{n:05d}": [BASES[video] + n, 0, 0] for video, numbers in VIDEOS.items() for n in numbers}
     assert found == expected
 
@@ -109,69 +103,67 @@ def test_windows_of_every_frame_lie_side_by_side_and_the_last_ends_with_the_vide
     ]
 
 
-def test_an_image_model_scores_each_picture(aff_wild2, tmp_path, ferbench):
+def test_an_image_model_scores_each_picture(aff_wild2, tmp_path):
     net = write_net(tmp_path / "net.py", scale=255, sampler="center-window", clip_len=9)
-    found, _ = greys(ferbench, tmp_path, net, unit="mean over the images of a clip")
+    found, _ = greys(tmp_path, net, unit="mean over the images of a clip")
     assert [found[name][0] for name in ("a/00007", "b/00012", "c/00003")] == [7, 112, 203]
 
 
-def test_each_frame_is_decoded_once_for_all_the_windows_that_show_it(aff_wild2, tmp_path, ferbench, monkeypatch):
+def test_each_frame_is_decoded_once_for_all_the_windows_that_show_it(aff_wild2, tmp_path, monkeypatch):
     from ferbench.media import stills
 
     read, decoded = stills.read_still, []
     monkeypatch.setattr(stills, "read_still", lambda path: (decoded.append(path.name), read(path))[1])
     net = write_net(tmp_path / "net.py", FIRST_MIDDLE_LAST, layout="NTCHW", clip_len=9, sampler="center-window")
-    greys(ferbench, tmp_path, net, "-o", "audit_clips=0")
+    greys(tmp_path, net, audit_clips=0)
     assert len(decoded) == 17
 
 
-def test_windows_see_the_neighbours_that_a_limit_leaves_out(aff_wild2, tmp_path, ferbench):
+def test_windows_see_the_neighbours_that_a_limit_leaves_out(aff_wild2, tmp_path):
     net = write_net(tmp_path / "net.py", FIRST_MIDDLE_LAST, layout="NTCHW", clip_len=9, sampler="center-window")
-    found, _ = greys(ferbench, tmp_path, net, "--limit", "5")
+    found, _ = greys(tmp_path, net, limit=5)
     assert found["b/00001"] == [101, 101, 105]
     assert len(found) == 5
 
 
-def test_frames_of_another_part_and_frames_without_a_crop_are_in_no_window(aff_wild2, tmp_path, ferbench):
+def test_frames_of_another_part_and_frames_without_a_crop_are_in_no_window(aff_wild2, tmp_path):
     parts = ["test"] * 17
     parts[5] = "train"  # b/00002
     status, errors = [None] * 17, [None] * 17
     status[6], errors[6] = "failed", "no-crop: crops/b/00003.png"
     write_manifest(aff_wild2.with_columns(split=parts, status=status, error=errors), tmp_path / "manifest.parquet")
     net = write_net(tmp_path / "net.py", FIRST_MIDDLE_LAST, layout="NTCHW", clip_len=9, sampler="center-window")
-    found, reasons = greys(ferbench, tmp_path, net)
+    found, reasons = greys(tmp_path, net)
     assert found["b/00001"] == [101, 101, 107]  # 1 4 5 6 7
     assert "b/00002" not in found
     assert (found["b/00003"], reasons["b/00003"]) == (None, "no-crop: crops/b/00003.png")
 
 
-def test_a_picture_that_cannot_be_read_fails_the_windows_that_show_it_with_its_name(aff_wild2, tmp_path, ferbench):
+def test_a_picture_that_cannot_be_read_fails_the_windows_that_show_it_with_its_name(aff_wild2, tmp_path):
     (tmp_path / "crops/b/00006.png").write_bytes(b"broken")
     net = write_net(tmp_path / "net.py", EACH, layout="NTCHW", clip_len=5, output="frames")
-    found, reasons = greys(ferbench, tmp_path, net, "--max-failures", "5", unit=EACH_OF_FIVE)
+    found, reasons = greys(tmp_path, net, unit=EACH_OF_FIVE)
     assert [name for name, row in found.items() if row is None] == [f"b/{number:05d}" for number in range(6, 11)]
     assert reasons["b/00008"].startswith("not-an-image: a frame of its window, crops/b/00006.png: ")
     assert found["b/00011"] == [111, 0, 0]
 
 
-def test_mirror_images_of_windows_are_averaged_frame_by_frame(aff_wild2, tmp_path, ferbench):
+def test_mirror_images_of_windows_are_averaged_frame_by_frame(aff_wild2, tmp_path):
     left = "return 255 * inputs[..., :4].mean(dim=(3, 4))"
     for number in VIDEOS["a"]:
         picture = np.zeros((8, 8, 3), np.uint8)
         picture[:, :4] = 2 * number
         write_picture(tmp_path / f"crops/a/{number:05d}.png", picture)
     net = write_net(tmp_path / "net.py", left, layout="NTCHW", clip_len=5, output="frames")
-    found, _ = greys(ferbench, tmp_path, net, "--flip", unit=EACH_OF_FIVE)
+    found, _ = greys(tmp_path, net, views=ViewOptions(flip=True), unit=EACH_OF_FIVE)
     assert found["a/00007"] == [7, 7, 7]
 
 
-def test_pictures_that_are_no_frames_of_a_video_are_refused(aff_wild2, tmp_path, ferbench):
+def test_pictures_that_are_no_frames_of_a_video_are_refused(aff_wild2, tmp_path):
     write_manifest(frames_manifest(tmp_path, VIDEOS, with_numbers=False), tmp_path / "manifest.parquet")
     net = write_net(tmp_path / "net.py", EACH, layout="NTCHW", clip_len=5, output="frames")
-    ran = ferbench("evaluate", tmp_path / "manifest.parquet", "--model", net, "-o", tmp_path / "run")
-    assert (ran.code, ran.err.count("\n")) == (2, 1)
-    assert "takes windows of 5 frames of a video" in ran.err
-    assert "without a column 'frame'" in ran.err
+    with pytest.raises(UsageError, match=r"takes windows of 5 frames of a video, .* without a column 'frame'"):
+        greys(tmp_path, net)
 
 
 def test_several_clips_of_a_window_are_refused(aff_wild2):

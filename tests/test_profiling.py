@@ -66,7 +66,7 @@ def test_a_clip_model_is_measured_on_clips_of_its_layout():
     assert (profile.parameters, profile.trainable) == (0, 0)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_torchscript_is_counted_like_the_network_it_was_made_from():
     scripted = torch.jit.trace(Net().eval(), torch.zeros(1, 3, 8, 6))
     model = loaded(scripted)
