@@ -239,7 +239,7 @@ def test_the_originals_weights_give_the_originals_logits(path: Path) -> None:
     module = model_module(reference["model"])
     weights = {key: torch.from_numpy(drawn(key, shape)) for key, shape in reference["keys"].items()}
     # Parameters of the original that its logits do not depend on are there, and need no numbers.
-    weights |= {key: torch.zeros(1).expand(shape) for key, shape in reference["ignored"].items()}
+    weights |= {key: torch.zeros(()).expand(shape) for key, shape in reference["ignored"].items()}
     for case in reference["cases"]:
         network = module.build(**case["options"])
         network.load_state_dict(module.convert_state_dict(weights), strict=True)

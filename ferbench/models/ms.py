@@ -125,8 +125,8 @@ class Scale(nn.Module):
         tokens = torch.mean(tokens, dim=1).reshape(-1, self.clip_len, tokens.shape[2])  # (2 * N, T, dim)
         tokens = torch.cat((torch.mean(tokens, dim=1, keepdim=True), tokens), dim=1)
         tokens = self.transformer(tokens + self.positions[:, : self.clip_len + 1])
-        of_static, of_dynamic = tokens.chunk(2, dim=0)
-        joined: Tensor = self.passing(of_static, of_dynamic)
+        kinds = tokens.reshape(2, -1, tokens.shape[1], tokens.shape[2])
+        joined: Tensor = self.passing(kinds[0], kinds[1])
         return joined
 
     def differences(self, static: Tensor) -> Tensor:
