@@ -171,6 +171,25 @@ def test_classes_that_all_members_know_beyond_the_manifest_are_joined_by_name():
         combine([one, member("other", {"s": [1, 2]}, "ab")], (0.5, 0.5), "logits", labels=LabelSet.of("ab"))
 
 
+def test_classes_beyond_the_manifest_that_members_have_in_other_orders_are_joined_by_name():
+    one, other = member("one", {"s": [1, 2, 3, 4]}, "abcd"), member("other", {"s": [5, 6, 10, 20]}, "abdc")
+    found = combine([one, other], (0.5, 0.5), "logits", labels=LabelSet.of("ab"))
+    assert (found.labels.names, found.logits["s"].tolist()) == (("a", "b", "c", "d"), [3, 4, 11.5, 7])
+
+
+def test_a_class_that_no_member_knows_is_never_predicted():
+    labels = LabelSet.of("abz")
+    members = []
+    for name, outputs in (("one", [-3, -2]), ("other", [-5, -4])):
+        members.append(Member(name))
+        match = match_classes(labels, [0, 1], ("a", "b"), 2, model=name)
+        members[-1].add(name, match, Outputs({"s": np.array(outputs, np.float32)}))
+    for how in ("logits", "softmax"):
+        row = combine(members, (1.0, 0.0), how, labels=labels).logits["s"]
+        assert np.isneginf(row).tolist() == [False, False, True], how
+    assert combine(members[:1], (1.0,), "logits", labels=labels).logits["s"].tolist() == [-3, -2, -np.inf]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

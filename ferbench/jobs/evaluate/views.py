@@ -219,7 +219,8 @@ def average(logits: NDArray[np.float32], how: str, *, weights: Sequence[float] |
     if how == "logits":
         if weights is None:
             return np.asarray(logits.mean(axis=0), np.float32)
-        return np.asarray(np.average(logits.astype(np.float64), axis=0, weights=weights), np.float32)
+        with np.errstate(invalid="ignore"):  # -inf of a member whose weight is 0
+            return np.asarray(np.average(logits.astype(np.float64), axis=0, weights=weights), np.float32)
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     powers = np.exp(shifted)
     mean = np.average(powers / powers.sum(axis=-1, keepdims=True), axis=0, weights=weights)
