@@ -119,7 +119,7 @@ RESIDUAL_NAMES = (
 )
 """(pattern, ours) of the names inside a stage, as torchvision and the repositories that copy it have them."""
 
-_ORIGINAL = Conversion(
+ORIGINAL = Conversion(
     source="zengqunzhao/Former-DFER",
     rules=(
         (r"s_former\.conv1\.", "conv."),
@@ -138,4 +138,4 @@ _ORIGINAL = Conversion(
 
 def convert_state_dict(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights of the original repository's `GenerateModel` under our names; ModelError for other keys."""
-    return _ORIGINAL(weights)
+    return ORIGINAL(weights)

@@ -36,7 +36,7 @@ from ferbench.models.former_dfer import RESIDUAL_NAMES
 from ferbench.models.residual import draw_convolutions, halved, stage
 from ferbench.models.transformer import ORIGINAL_NAMES, Transformer
 
-INPUT_SPEC = InputSpec(clip_len=16, height=224, width=224, layout="NTCHW", sampler="former", stride=2, short="error")
+INPUT_SPEC = InputSpec(clip_len=16, height=224, width=224, layout="NTCHW", sampler="former", stride=2, short="spread")
 
 CARD: dict[str, str] = {
     "title": "MS (multi-scale ST-Former with a CRF)",
@@ -274,7 +274,7 @@ def build(
     return MS(num_classes, MSForm(iterations, mean_field, fusion_depth, clip_len, size, width, quirk))
 
 
-_ORIGINAL = Conversion(
+ORIGINAL = Conversion(
     source="025HanZheng520/MS",
     rules=(
         (r"backone\.conv1\.0\.", "backbone.conv1."),
@@ -332,7 +332,7 @@ def convert_state_dict(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Layers that the original registers without using them are left out, and so are blocks 1 to 7 of each of its fusions.
     The 1x1 convolutions of its message passing, on maps of one pixel, become the linear layers that they are.
     """
-    converted = _ORIGINAL(weights)
+    converted = ORIGINAL(weights)
     return {
         key: value.flatten(1) if ".passing." in key and value.ndim == 4 else value for key, value in converted.items()
     }
