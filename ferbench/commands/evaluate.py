@@ -68,7 +68,7 @@ def command(
     Writes predictions.parquet, report.html, report.md, report.json and figures/. A run that was stopped continues.
 
     \b
-    Examples:
+    Example:
       ferbench evaluate splits/manifest.parquet --model mini-xception -o runs/mini
       ferbench evaluate splits/manifest.parquet --model 'ckpt_{fold}.pt' --flip --average softmax -o runs/mine
     """
