@@ -18,7 +18,7 @@ LAYERS = [
      "textfiles", "splitting", "validation"},
     # parts: each does one thing
     {"media", "detection", "alignment", "models", "engines", "rendering", "progress", "device", "cards", "datasets",
-     "dialects", "protocols", "checks", "sources", "clips", "audits", "score_files", "explaining", "profiling",
+     "dialects", "protocols", "checks", "sources", "clips", "windows", "audits", "score_files", "explaining", "profiling",
      "training", "feeding"},
     {"jobs"},
     {"commands"},
@@ -46,6 +46,8 @@ MAY_IMPORT_TORCH = {
     "ferbench/detection/boxes.py", "ferbench/detection/nms.py", "ferbench/detection/near.py",
     "ferbench/models/conversion.py", "ferbench/models/residual.py", "ferbench/models/transformer.py",
     "ferbench/models/former_dfer.py", "ferbench/models/crf.py", "ferbench/models/ms.py",
+    "ferbench/models/vggface2_resnet.py", "ferbench/models/abaw_cnn.py", "ferbench/models/abaw_cnn_rnn.py",
+    "ferbench/models/abaw_cnn_transformer.py", "ferbench/models/abaw_ensemble.py",
     "ferbench/detection/pyramid.py", "ferbench/detection/area.py", "ferbench/detection/facenet.py",
     "ferbench/training/losses.py", "ferbench/training/optimizers.py", "ferbench/training/schedules.py",
     "ferbench/training/loop.py", "ferbench/training/state.py", "ferbench/training/network.py",
