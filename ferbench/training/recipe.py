@@ -119,9 +119,12 @@ def default_recipe(model: str, dataset: str) -> str:
     exact = f"{model}-{dataset}"
     if dataset and exact in names:
         return exact
-    own = [name for name in names if read_recipe(name).model == model]
+    models = {name: read_recipe(name).model for name in names}
+    own = [name for name in names if models[name] == model]
     if not own:
-        raise UsageError(f"no recipe for model {model!r}; write one and name it: --recipe FILE.toml")
+        near = difflib.get_close_matches(model, sorted(set(models.values())), 1)
+        hint = f"did you mean {near[0]!r}? Else " if near else ""
+        raise UsageError(f"no recipe for model {model!r}; {hint}write one and name it: --recipe FILE.toml")
     return own[0]
 
 
