@@ -48,6 +48,18 @@ class Case:
 CASES: dict[str, Case] = {
     "ms": Case({"clip_len": 4, "size": 32, "width": 8}, parameters=26_392_107),
     "former-dfer": Case({"clip_len": 4, "size": 32, "width": 8}, parameters=18_031_943),
+    "abaw-cnn": Case({"size": 32, "width": 4, "blocks": (1, 1, 1, 1)}, parameters=23_522_375),
+    "abaw-cnn-rnn": Case(
+        {"size": 32, "width": 4, "blocks": (1, 1, 1, 1), "clip_len": 3, "dim": 24}, parameters=27_745_863, lr=1e-2
+    ),
+    "abaw-cnn-transformer": Case(
+        {"size": 32, "width": 4, "blocks": (1, 1, 1, 1), "clip_len": 3, "dim": 24, "dropout": 0.0},
+        parameters=39_264_327,
+    ),
+    "abaw-ensemble": Case(
+        {"size": 32, "width": 4, "blocks": (1, 1, 1, 1), "clip_len": 3, "dim": 24, "dropout": 0.0},
+        parameters=90_532_565,
+    ),
     "mini-xception": Case(parameters=56_951, steps=30, lr=1e-2, formats=(".onnx",)),
 }
 """Every built-in model but `constant`, which learns nothing."""

@@ -9,6 +9,7 @@ A built-in model is one module with
     WEIGHTS                             a file in `ferbench/models/weights`, where weights come with ferbench
     NEEDS_WEIGHTS = False               where the network means something without
     convert_state_dict(weights)         the original repository's keys to ours, where there is one
+    BEGINS_WITH = ("backbone",)         options that name a file of weights to begin with; a checkpoint needs them no more
 
 A new model is one file and one row in `MODELS`. Importing this package imports no torch.
 """
@@ -25,6 +26,10 @@ MODELS: dict[str, str] = {
     "mini-xception": "ferbench.models.mini_xception",
     "ms": "ferbench.models.ms",
     "former-dfer": "ferbench.models.former_dfer",
+    "abaw-cnn": "ferbench.models.abaw_cnn",
+    "abaw-cnn-rnn": "ferbench.models.abaw_cnn_rnn",
+    "abaw-cnn-transformer": "ferbench.models.abaw_cnn_transformer",
+    "abaw-ensemble": "ferbench.models.abaw_ensemble",
     "constant": "ferbench.models.constant",
 }
 """Name -> module."""

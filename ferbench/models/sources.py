@@ -193,10 +193,15 @@ def _from_own(wanted: Wanted, path: Path, about: CheckpointAbout) -> Found:
         raise UsageError(f"{path}: a ferbench checkpoint holds its own options; --option cannot change them")
     weights = read_weights(path)
     check_weights(path, weights.state)
-    texts = {key: str(value) for key, value in about.options.items()}
+    texts = {key: str(value) for key, value in about.options.items() if key not in _begins_with(about.model)}
     network, _, _ = new_network(about.model, len(about.labels), texts)
     report = load_into(network, weights.state, Loading(str(path)))
     return Found(network, with_labels(about), INSIDE, path, about.as_facts(), report)
+
+
+def _begins_with(model: str) -> tuple[str, ...]:
+    """Options of a built-in that name files to begin with: what was read from them is in the checkpoint itself."""
+    return getattr(model_module(model), "BEGINS_WITH", ()) if model in MODELS else ()
 
 
 def _from_weights(wanted: Wanted, path: Path) -> Found:
