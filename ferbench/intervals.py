@@ -129,7 +129,7 @@ def sample_intervals(folds: Sequence[Confusion], options: BootstrapOptions) -> I
     shifts = _less(_block_values(source[None]), _block_values(observed[None]))
     ends = "percentiles"
     if options.smoothing:
-        ends = f"percentiles, smoothed by {options.smoothing:g} samples of each class and moved back"
+        ends = f"percentiles, smoothed by {options.smoothing:g} more sample of each class and moved back"
     return _table("sample", int(totals.sum()), f"{what} drawn with replacement; {ends}", values, options, shifts)
 
 

@@ -11,6 +11,7 @@ from conftest import REPOSITORY
 from ferbench import __version__
 from ferbench.commands import COMMANDS, cli, run
 from ferbench.errors import TooManyFailuresError
+from ferbench.models import MODELS
 
 EXIT_CODES = {"FerbenchError": 1, "UsageError": 2, "TooManyFailuresError": 3, "DataError": 4}
 
@@ -102,7 +103,7 @@ def test_doctor_names_what_is_missing_and_the_line_that_installs_it(monkeypatch,
 
 
 def test_models_are_listed_described_and_exported(tmp_path, ferbench):
-    assert [row["name"] for row in ferbench("models", "--json").json] == ["mini-xception", "constant"]
+    assert [row["name"] for row in ferbench("models", "--json").json] == list(MODELS)
     shown = ferbench("models", "mini-xception", "--export", tmp_path / "ckpt.pt", "--json")
     assert shown.json["licence"].startswith("MIT")
     assert (tmp_path / "ckpt.pt").stat().st_size > 200_000
@@ -114,7 +115,7 @@ def test_score_of_something_else_is_invalid_data(tmp_path, ferbench):
     (tmp_path / "p.parquet").write_text("no")
     for path, message in (
         (tmp_path / "p.parquet", "not a readable parquet file"),
-        (tmp_path / "q.parquet", "no such file"),
+        (tmp_path / "q.parquet", "No such file"),
     ):
         ran = ferbench("score", path)
         assert ran.code == 4
@@ -153,7 +154,7 @@ def test_flags_win_over_o_over_the_workspace_over_the_card(tmp_path, ferbench, m
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ("sorce = 'x'", "unknown key 'sorce'; known: source, dataset, [align], [make-splits], [evaluate]"),
+        ("sorce = 'x'", "unknown key 'sorce'; known: source, dataset, [align], [make-splits], [train], [evaluate]"),
         ("[aling]\nsize = 3", "unknown key 'aling'"),
         ("source = 3", "source must be a path or a list of paths, got 3"),
         ("source = 'x'\n[align]\nsise = 3", "[align]: unknown setting 'sise'"),

@@ -61,7 +61,7 @@ def command(predictions: tuple[Path, ...], output: Path | None, strict: bool, as
     manifest's is an error; a sample that the file lacks is a row without a prediction.
 
     \b
-    Examples:
+    Example:
       ferbench score runs/mini/predictions.parquet
       ferbench score results.csv --manifest splits/manifest.parquet --column predicted=guess
       ferbench score 0.txt 1.txt --manifest dfew.parquet --classes happy,sad,neutral,angry,surprise,disgust,fear

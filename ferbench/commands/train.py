@@ -38,8 +38,8 @@ from ferbench.errors import UsageError
 @run_options("device", "workers", "seed", "limit", "overwrite")
 @json_option
 def command(
-    manifest: Path | None, data: Path | None, model: str | None, recipe: str | None, outputs: tuple[str, ...],
-    root: Path | None, as_json: bool, select_on: str | None, warm_start: Path | None, seed: int | None, **flags: Any,
+    manifest: Path | None, data: Path | None, outputs: tuple[str, ...], root: Path | None, as_json: bool,
+    select_on: str | None, warm_start: Path | None, seed: int | None, **flags: Any,
 ) -> None:  # fmt: skip
     """Train on all folds of MANIFEST but one; killed, it continues. -o KEY=VALUE changes any key of the recipe.
 
@@ -61,10 +61,13 @@ def command(
     (options,) = settings.records(TrainOptions)
     path = manifest_path(manifest or data, settings)
     samples = read_any_manifest(path, root=root)
-    if not model and not recipe:
-        raise UsageError("say what to train: --model NAME, or --recipe NAME")
-    name = recipe or default_recipe(str(model), str(samples.provenance.get("dataset", "")))
-    said = {"model": model, "select-on": select_on, "warm-start": str(warm_start) if warm_start else None, "seed": seed}
+    name = options.recipe or default_recipe(options.model, str(samples.provenance.get("dataset", "")))
+    said = {
+        "model": options.model or None,
+        "select-on": select_on,
+        "warm-start": str(warm_start) if warm_start else None,
+        "seed": seed,
+    }
     chosen = read_recipe(name, {**overrides, **{key: str(value) for key, value in said.items() if value is not None}})
     out = settings.given_output or (settings.output or Path("training")) / _folder_name(chosen.name, options.fold)
     result = train(samples, path, out, chosen, options)

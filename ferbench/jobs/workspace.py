@@ -53,6 +53,11 @@ output = "splits"
 # seed = 0
 # dialect = ""              # former: also write `path num_frames label`
 
+[train]
+output = "training"
+# model = "former-dfer"     # its recipe: see manifests/recipes; -o KEY=VALUE on the command line changes any key of it
+# workers = 0               # processes that read and augment
+
 [evaluate]
 output = "runs"
 # model = "mini-xception"   # a built-in name, TorchScript, .pt2, a state dict with arch, or a .py file

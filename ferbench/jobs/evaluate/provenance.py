@@ -168,11 +168,6 @@ def model_notices(manifest: Manifest, model: LoadedModel) -> list[str]:
     if model.spec_source == GUESSED:
         shape = f"{spec.layout}, {spec.clip_len} x {spec.channels} {spec.height}x{spec.width}, pixels {spec.range}"
         notices.append(f"The model does not state its input. Assumed: {shape}. Say it with --input if that is wrong.")
-    if spec.recipe_id and manifest.recipe and spec.recipe_id != manifest.recipe.id:
-        notices.append(
-            f"The model was trained on faces of recipe {spec.recipe_id}; these faces are of recipe {manifest.recipe.id}. "
-            "Scores of models on faces made another way are not comparable."
-        )
     if manifest.recipe is None:
         notices.append("The manifest has no recipe: the faces were not made by ferbench, or are not aligned at all.")
     return notices

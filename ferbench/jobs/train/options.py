@@ -9,8 +9,12 @@ from ferbench.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """Where and how it runs; nothing here changes the weights but `fold` and `limit`."""
+    """What to train, on what part, and how it runs; the rest is the recipe's."""
 
+    model: str = ""
+    """Built-in name; empty is the recipe's."""
+    recipe: str = ""
+    """Name or file of the training recipe; empty is the model's on the manifest's dataset."""
     fold: str = ""
     """Name of the fold that is held out; empty where the manifest has a fixed split."""
     device: str = "auto"
@@ -22,6 +26,8 @@ class TrainOptions:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        if not self.model and not self.recipe:
+            raise UsageError("say what to train: --model NAME, or --recipe NAME")
         if self.workers < 0:
             raise UsageError(f"workers cannot be negative, got {self.workers}")
         if self.limit is not None and self.limit < 1:
