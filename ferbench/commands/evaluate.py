@@ -113,6 +113,7 @@ def _workspace_manifest(settings: Settings) -> Path:
 def print_report(report: Any, out: Path) -> None:
     """Notices, what the audits found, the tables, and where the files are."""
     from ferbench.jobs.score import notices_of
+    from ferbench.rendering.facts import weights_lines
     from ferbench.rendering.profile import profile_table
     from ferbench.rendering.terminal import audit_tables, print_tables, report_tables
     from ferbench.rendering.wording import plain
@@ -120,6 +121,8 @@ def print_report(report: Any, out: Path) -> None:
     terminal = console()
     for notice in (*notices_of(report.provenance), *report.caveats):
         terminal.print(f"note: {plain(notice)}", style="yellow", markup=False)
+    for name, text in weights_lines(report.provenance.get("models") or []):
+        terminal.print(plain(f"{name}: {text}"), markup=False)
     print_tables(audit_tables(report), terminal)
     print_tables(report_tables(report), terminal)
     if report.provenance.get("profile"):

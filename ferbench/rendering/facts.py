@@ -35,7 +35,7 @@ def provenance_facts(provenance: Mapping[str, Any]) -> Facts:
 def _facts(name: str, value: Any) -> Iterator[tuple[str, str]]:
     title = NAMES.get(name, name.replace("_", " "))
     if name == "models" and isinstance(value, list):
-        yield from _models(value)
+        yield from weights_lines(value)
     elif name == "versions" and isinstance(value, Mapping):
         yield from ((f"{key} version", str(text)) for key, text in sorted(value.items()))
     elif name in ROWS and isinstance(value, Mapping):
@@ -44,7 +44,7 @@ def _facts(name: str, value: Any) -> Iterator[tuple[str, str]]:
         yield title, text
 
 
-def _models(models: Iterable[Any]) -> Iterator[tuple[str, str]]:
+def weights_lines(models: Iterable[Any]) -> Iterator[tuple[str, str]]:
     """What each model's file gave; its hash too where there are several."""
     known = [model for model in models if isinstance(model, Mapping)]
     for model in known:
