@@ -31,6 +31,8 @@ class Original:
     network: nn.Module
     logits: Callable[[Any], Tensor] = lambda output: output
     """The logits in what the original returns."""
+    prepare: Callable[[nn.Module, Mapping[str, Any]], None] = lambda network, case: None
+    """Called with the network before each case: where an original is put right to be compared with ours by default."""
     has_dead_layers: bool = False
     """True where the original registers tensors that its logits do not depend on: they are found by their gradients."""
 
@@ -51,9 +53,10 @@ def write_reference(original: Original, cases: Sequence[Mapping[str, Any]]) -> N
     ignored = without_influence(original, cases[0]) if original.has_dead_layers else set()
     answered = []
     for case in cases:
+        original.prepare(original.network, case)
         with torch.no_grad():
             logits = original.logits(original.network(torch.from_numpy(drawn_input(case))))
-        answered.append({**case, "logits": [[round(float(value), 6) for value in row] for row in logits]})
+        answered.append({**case, "logits": _rounded(logits.tolist())})
     values = {
         "model": original.model,
         "repository": original.repository,
@@ -82,6 +85,11 @@ def without_influence(original: Original, case: Mapping[str, Any]) -> set[str]:
     beside = {key.rpartition(".")[0] for key in used}
     buffers = {key for key, _ in network.named_buffers() if key.rpartition(".")[0] in beside}
     return set(network.state_dict()) - used - buffers
+
+
+def _rounded(values: Any) -> Any:
+    """Nested lists of floats with six digits behind the point."""
+    return [_rounded(each) for each in values] if isinstance(values, list) else round(values, 6)
 
 
 def _commit(checkout: Path) -> str:

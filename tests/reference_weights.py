@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 RULE = (
     "numpy.random.default_rng(zlib.crc32(key)): num_batches_tracked 0; running_var and one-dimensional weights uniform "
-    "0.5..1.5; running_mean and other one-dimensional tensors normal x 0.1; (1, n, d) and (n, d) positions and tokens "
-    "normal x 0.5; all others normal x sqrt(2 / fan-in)"
+    "0.5..1.5, times 0.2 where the key has increase_bn; running_mean and other one-dimensional tensors normal x 0.1; "
+    "(1, n, d) and (n, d) positions and tokens normal x 0.5; all others normal x sqrt(2 / fan-in)"
 )
 
 
@@ -30,6 +30,8 @@ def drawn(key: str, shape: Sequence[int]) -> NDArray[Any]:
         return np.zeros(shape, np.int64)
     if name == "running_var" or (name == "weight" and len(shape) == 1):
         values = rng.uniform(0.5, 1.5, shape)
+        if name == "weight" and "increase_bn" in key:
+            values *= 0.2  # the end of a bottleneck: sixteen of them in a row would each double what they are given
     elif len(shape) <= 1:
         values = rng.standard_normal(shape) * 0.1
     elif "pos" in key or "token" in key:
