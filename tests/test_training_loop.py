@@ -79,6 +79,13 @@ def test_it_learns_and_logs_every_epoch_with_its_rate(tmp_path):
     assert state.best == max(row["validation_war"] for row in state.rows)
 
 
+def test_without_a_held_out_part_a_plateau_is_one_of_the_training_part(tmp_path):
+    plateau = {"name": "plateau", "factor": 0.5, "patience": 2}
+    state = run_training(training(validate=None, recipe={"schedule": plateau, "epochs": 5}), tmp_path)
+    assert [row["lr"] for row in state.rows] == [0.08] * 5
+    assert state.rows[-1]["train_war"] > state.rows[0]["train_war"]
+
+
 @pytest.mark.parametrize("stop", [1, 3, 5])
 def test_stopped_in_the_middle_of_an_epoch_it_ends_with_the_same_weights(stop, tmp_path):
     whole = training()

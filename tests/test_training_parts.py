@@ -72,6 +72,7 @@ def test_any_key_can_be_overridden(given, value, of):
         ({"amp": "fp8"}, "amp is one of off, bf16, fp16, not 'fp8'"),
         ({"metric": "wer"}, "metric is one of"),
         ({"select-on": "train"}, "select-on is one of validation, test, last"),
+        ({"augment": "flip"}, "augment is a list of tables"),
         ({"optimizer": {"lr": 1}}, "optimizer must be a name, or a table"),
     ],
 )

@@ -83,7 +83,8 @@ def run_training(training: Training, out: Path) -> State:
         learnt = step.epoch(state.epoch)
         judged = _judge(training, state.epoch) if training.validate else None
         metric = float(METRICS[recipe.metric].function(judged, "all")) if judged else float("nan")
-        schedule.step(metric)
+        # A schedule that waits for a plateau sees the training part's accuracy where nothing is held out.
+        schedule.step(metric if judged else learnt["train_war"])
         state.epoch += 1
         row = {"epoch": state.epoch, "lr": rates[0], **learnt}
         if judged:

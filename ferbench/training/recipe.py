@@ -216,6 +216,8 @@ def _read(value: Any, hint: Any, key: str) -> Any:
     if hint is Choice:
         return _choice(value, key)
     if hint == tuple[Choice, ...]:
+        if not isinstance(value, (list, tuple)):
+            raise UsageError(f'{key} is a list of tables, [{{ name = "flip", p = 0.5 }}, …], got {value!r}')
         return tuple(_choice(entry, key) for entry in value)
     if hint == tuple[str, ...]:
         return (value,) if isinstance(value, str) else tuple(str(entry) for entry in value)

@@ -17,7 +17,7 @@ class Schedule(Protocol):
     """What the loop needs of one."""
 
     def step(self, metric: float) -> None:
-        """After an epoch, with the validation part's metric (NaN where nothing is selected on)."""
+        """After an epoch, with the validation part's metric, or the training part's accuracy where there is none."""
 
     def state_dict(self) -> dict[str, Any]:
         """For continuing."""
