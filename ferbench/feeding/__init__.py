@@ -4,6 +4,8 @@
     order       which sample is where in an epoch: a function of (seed, epoch, sample_id)
     pictures    reading frames
     geometry    augmentations that move pixels
+    colour      augmentations that change colours
+    autoaugment the policies of AutoAugment for CIFAR-10
     augment     the table of augmentations
     loader      one task to pixels
     feed        batches, read ahead

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ferbench.errors import UsageError
-from ferbench.feeding import geometry
+from ferbench.feeding import colour, geometry
+from ferbench.feeding.autoaugment import autoaugment_cifar
 from ferbench.feeding.geometry import Frames
 from ferbench.feeding.settings import Rng
 from ferbench.inputspec import InputSpec
@@ -22,6 +23,10 @@ AUGMENTATIONS: dict[str, Callable[..., Frames]] = {
     "random-crop": geometry.random_crop,
     "flip": geometry.flip,
     "rotation": geometry.rotation,
+    "color-jitter": colour.color_jitter,
+    "grey": colour.grey,
+    "gaussian-blur": colour.gaussian_blur,
+    "autoaugment-cifar": autoaugment_cifar,
     "random-erasing": geometry.random_erasing,
 }
 """Name -> function(frames, rng, **settings): (T, H, W, C) uint8 (or float32 in 0..255) to the same kind.

@@ -24,7 +24,8 @@ _TORCH = {"pil-bilinear": "bilinear", "pil-bicubic": "bicubic"}
 def resized(frames: Frames, size: tuple[int, int], resize: str = "pil-bilinear") -> Frames:
     """(T, height, width, C) at `size` (height, width); `resize` is one of `ferbench.inputspec.RESIZES`.
 
-    Pillow's filters by torch's own form of them, on all frames at once: within 1 of Pillow's pixels.
+    Pillow's filters by torch's own form of them, on all frames at once. Bilinear is within 1 of Pillow's pixels: both round
+    between the axes, and Pillow may begin with the other one.
     """
     if frames.shape[1:3] == size:
         return frames
