@@ -48,6 +48,7 @@ class Case:
 CASES: dict[str, Case] = {
     "ms": Case({"clip_len": 4, "size": 32, "width": 8}, parameters=26_392_107),
     "former-dfer": Case({"clip_len": 4, "size": 32, "width": 8}, parameters=18_031_943),
+    "mfer": Case({"size": 64, "width": 8, "depths": (1, 1, 1, 1), "drop_path": 0.0}, parameters=155_357_013),
     "abaw-cnn": Case({"size": 32, "width": 4, "blocks": (1, 1, 1, 1)}, parameters=23_522_375),
     "abaw-cnn-rnn": Case(
         {"size": 32, "width": 4, "blocks": (1, 1, 1, 1), "clip_len": 3, "dim": 24}, parameters=27_745_863, lr=1e-2

@@ -26,6 +26,7 @@ MODELS: dict[str, str] = {
     "mini-xception": "ferbench.models.mini_xception",
     "ms": "ferbench.models.ms",
     "former-dfer": "ferbench.models.former_dfer",
+    "mfer": "ferbench.models.mfer",
     "abaw-cnn": "ferbench.models.abaw_cnn",
     "abaw-cnn-rnn": "ferbench.models.abaw_cnn_rnn",
     "abaw-cnn-transformer": "ferbench.models.abaw_cnn_transformer",
