@@ -50,7 +50,7 @@ MAY_IMPORT_TORCH = {
     "ferbench/models/abaw_cnn_transformer.py", "ferbench/models/abaw_ensemble.py",
     "ferbench/models/convnext.py", "ferbench/models/heads.py", "ferbench/models/mfer.py",
     "ferbench/detection/pyramid.py", "ferbench/detection/area.py", "ferbench/detection/facenet.py",
-    "ferbench/training/losses.py", "ferbench/training/optimizers.py", "ferbench/training/schedules.py",
+    "ferbench/training/losses.py", "ferbench/training/dsf.py", "ferbench/training/optimizers.py", "ferbench/training/schedules.py",
     "ferbench/training/loop.py", "ferbench/training/state.py", "ferbench/training/network.py",
     "ferbench/training/ranks.py", "ferbench/training/mixing.py",
 }  # fmt: skip

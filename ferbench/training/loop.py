@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ferbench.errors import FerbenchError, ModelError
 from ferbench.feeding import Batch
 from ferbench.metrics import METRICS, Confusion, confusion_matrix
+from ferbench.models.heads import HeadsAndDistances
 from ferbench.training.losses import Outputs, logits_of, make_loss
 from ferbench.training.mixing import mixed
 from ferbench.training.network import training_mode
@@ -213,4 +214,6 @@ def _autocast(amp: str, device: str) -> Any:
 
 
 def _floats(outputs: Outputs) -> Outputs:
+    if isinstance(outputs, HeadsAndDistances):
+        return HeadsAndDistances(tuple(head.float() for head in outputs.heads), outputs.distances.float())
     return outputs.float() if isinstance(outputs, Tensor) else tuple(output.float() for output in outputs)

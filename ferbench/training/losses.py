@@ -1,7 +1,7 @@
 """Losses of the recipes. Each takes a network's training output and targets, and gives one number.
 
-A network's training output is (N, K) logits, or a tuple of (N, K) logits, one per head. Targets are (N, K) class
-probabilities: one-hot, or mixed.
+A network's training output is (N, K) logits, or a tuple of (N, K) logits, one per head, or `HeadsAndDistances`. Targets
+are (N, K) class probabilities: one-hot, or mixed.
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ferbench.errors import UsageError
+from ferbench.models.heads import HeadsAndDistances
+from ferbench.training.dsf import deep_smooth_feature
 from ferbench.training.recipe import Choice
 
-Outputs = Tensor | tuple[Tensor, ...]
+Outputs = Tensor | tuple[Tensor, ...] | HeadsAndDistances
 Loss = Callable[[Outputs, Tensor], Tensor]
 
 
 def heads_of(outputs: Outputs) -> tuple[Tensor, ...]:
     """The logits of each head."""
+    if isinstance(outputs, HeadsAndDistances):
+        return outputs.heads
     return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
 
 
@@ -38,6 +42,20 @@ def cross_entropy(outputs: Outputs, targets: Tensor, *, smoothing: float = 0.0) 
 def per_head(outputs: Outputs, targets: Tensor, *, smoothing: float = 0.1) -> Tensor:
     """The sum of the heads' cross-entropies: MFER's first term (XuJ1E/MFER train.py, label smoothing 0.1)."""
     return torch.stack([F.cross_entropy(head, targets, label_smoothing=smoothing) for head in heads_of(outputs)]).sum()
+
+
+def mfer(outputs: Outputs, targets: Tensor, *, smoothing: float = 0.1, weight: float = 0.001) -> Tensor:
+    """`per_head` plus `weight` times the deep smooth feature loss, which is a reconstruction: see `ferbench.training.dsf`.
+
+    XuJ1E/MFER train.py has the sum and the weight. UsageError for a network that has no centres.
+    """
+    if not isinstance(outputs, HeadsAndDistances):
+        raise UsageError(
+            "loss mfer needs a network that measures distances to class centres: model mfer with "
+            "options = { centres = true }; loss per-head is the same without that term"
+        )
+    distant = deep_smooth_feature(outputs.distances, targets, smoothing=smoothing)
+    return per_head(outputs, targets, smoothing=smoothing) + weight * distant
 
 
 def large_margin(outputs: Outputs, targets: Tensor, *, regular: float = 0.1) -> Tensor:
@@ -57,6 +75,7 @@ def large_margin(outputs: Outputs, targets: Tensor, *, regular: float = 0.1) -> 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "cross-entropy": cross_entropy,
     "per-head": per_head,
+    "mfer": mfer,
     "large-margin": large_margin,
 }
 """Name -> function(outputs, targets, **settings)."""
