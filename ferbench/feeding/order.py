@@ -49,13 +49,13 @@ def batch_bounds(count: int, options: FeedOptions) -> list[tuple[int, int]]:
     """(begin, end) of each batch of all processes in an order of `count`.
 
     The last batch is what is left. Where that is less than two samples per process, which batch norm cannot learn from,
-    the one before gives it some; it still has fewer only where `count` or the batch size is too small.
+    the batch before gives it some, if that has four per process.
     """
     whole = options.batch_size * options.world
     steps, left = divmod(count, whole)
     if not left or options.drop_last:
         return [(step * whole, (step + 1) * whole) for step in range(steps)]
-    least = min(2, options.batch_size) * options.world
+    least = max(1, min(2, options.batch_size // 2)) * options.world
     last = count - max(left, min(least, count)) if steps else 0
     begins = [*(step * whole for step in range(steps)), last]
     return list(zip(begins, [*begins[1:], count], strict=True))
