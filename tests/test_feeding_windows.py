@@ -1,0 +1,165 @@
+"""Aff-Wild2 and other storage: windows of a video's rows as evaluate cuts them, packs and videos as folders."""
+
+import io
+import subprocess
+import sys
+import tarfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from evaluate_fixtures import write_picture
+
+from ferbench.errors import UsageError
+from ferbench.feeding import FeedOptions, feed
+from ferbench.inputspec import InputSpec
+from ferbench.jobs.evaluate import ViewOptions
+from ferbench.jobs.evaluate.tasks import plan_tasks
+from ferbench.labels import LabelSet
+from ferbench.manifest import Manifest, manifest_of
+from ferbench.training.recipe import Choice
+
+VIDEOS = {"a": [1, 2, 4, 7], "b": list(range(1, 13)), "c": [3]}
+"""Frame numbers of each video that have a label; the red of a frame is its number, 100 more in b, 200 more in c."""
+BASES = {"a": 0, "b": 100, "c": 200}
+CENTRED = InputSpec(clip_len=9, height=6, width=6, range="0..255", sampler="center-window")
+EACH = InputSpec(clip_len=5, height=6, width=6, range="0..255", output="frames")
+
+
+@pytest.fixture(scope="module")
+def aff_wild2(tmp_path_factory) -> Manifest:
+    """Three videos, 17 labelled frames."""
+    root = tmp_path_factory.mktemp("videos")
+    names = [(video, number) for video, numbers in VIDEOS.items() for number in numbers]
+    for video, number in names:
+        write_picture(root / video / f"{number:05d}.png", (BASES[video] + number, 0, 0))
+    return manifest_of(
+        {
+            "sample_id": [f"{video}/{number}" for video, number in names],
+            "path": [f"{video}/{number:05d}.png" for video, number in names],
+            "media": ["image"] * len(names), "label": [number % 3 for _, number in names],
+            "frame": [number for _, number in names],
+        },
+        labels=LabelSet.of(("x", "y", "z")), name="aff", root=root,
+    )  # fmt: skip
+
+
+def batches(manifest: Manifest, spec: InputSpec, *, train: bool = True, epoch: int = 0, **options):
+    how = FeedOptions(**({"batch_size": 4} | options))
+    return list(feed(manifest, list(manifest.samples()), spec, how, epoch=epoch, train=train))
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_frame_is_fed_with_the_neighbours_that_evaluate_shows(aff_wild2, train):
+    tasks = plan_tasks(aff_wild2, list(aff_wild2.samples()), CENTRED, ViewOptions(), names=["all"] * 17)
+    expected = {task.samples[0].sample_id: [BASES[path[0]] + int(path[2:7]) for path in task.window] for task in tasks}
+    assert expected["a/2"] == [1, 2, 2, 2, 2, 2, 2, 4, 7]
+    found = {}
+    for batch in batches(aff_wild2, CENTRED, train=train, shuffle=train, workers=2):
+        assert batch.targets.tolist() == [int(name[2:]) % 3 for name in batch.sample_ids]
+        reds = batch.clips[:, :, 0].mean(dim=(2, 3)).round().int().tolist()
+        found |= dict(zip(batch.sample_ids, reds, strict=True))
+    assert found == expected
+
+
+def test_a_window_whose_every_frame_is_scored_has_a_target_per_frame(aff_wild2):
+    seen: dict[str, int] = {}
+    for batch in batches(aff_wild2, EACH, batch_size=2):
+        reds = batch.clips[:, :, 0].mean(dim=(2, 3)).round().int()
+        assert batch.targets.shape == reds.shape
+        scored = batch.targets >= 0
+        assert int(scored.sum()) == len(batch.sample_ids)
+        for name, red, target in zip(
+            batch.sample_ids, reds[scored].tolist(), batch.targets[scored].tolist(), strict=True
+        ):
+            assert red == BASES[name[0]] + int(name[2:])
+            assert target == int(name[2:]) % 3
+            seen[name] = seen.get(name, 0) + 1
+    assert seen == dict.fromkeys(aff_wild2.column("sample_id"), 1)
+
+
+def test_a_window_is_augmented_as_one(aff_wild2):
+    augment = (Choice("color-jitter", {"brightness": 0.9}), Choice("flip"))
+    plain = {
+        name: clip
+        for batch in batches(aff_wild2, CENTRED)
+        for name, clip in zip(batch.sample_ids, batch.clips, strict=True)
+    }
+    for batch in batches(aff_wild2, CENTRED, augment=augment):
+        for name, clip in zip(batch.sample_ids, batch.clips, strict=True):
+            share = clip[:, 0].mean(dim=(1, 2)) / plain[name][:, 0].mean(dim=(1, 2)).clamp(min=1)
+            big = plain[name][:, 0, 0, 0] > 90
+            if big.all():
+                assert float(share.max() - share.min()) < 0.02
+
+
+def test_a_broken_neighbour_is_named(aff_wild2, tmp_path):
+    broken = aff_wild2.with_columns(path=[path.replace("a/00002", "a/gone") for path in aff_wild2.column("path")])
+    failed = dict(entry for batch in batches(broken, CENTRED) for entry in batch.failed)
+    assert failed["a/2"] == "missing-file: gone.png: no such file"
+    assert failed["a/1"] == "missing-file: a frame of its window, a/gone.png: gone.png: no such file"
+    assert set(failed) == {"a/1", "a/2", "a/4", "a/7"}
+
+
+def test_balanced_windows_of_scored_frames_are_refused(aff_wild2):
+    with pytest.raises(UsageError, match="several of them"):
+        batches(aff_wild2, EACH, balanced=True)
+
+
+def test_pictures_without_frame_numbers_are_no_windows(aff_wild2):
+    with pytest.raises(UsageError, match="without a column 'frame'"):
+        batches(aff_wild2.replace(table=aff_wild2.table.drop_columns(["frame"])), CENTRED)
+
+
+# --- storage ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory) -> dict[str, Manifest]:
+    """Five clips of 7 JPEG frames: as folders, as a tar, as a parquet file."""
+    root = tmp_path_factory.mktemp("stored")
+    rng = np.random.default_rng(0)
+    rows, names = [], [f"clip_{number}" for number in range(5)]
+    with tarfile.open(root / "00000.tar", "w") as tar:
+        for name in names:
+            frames = []
+            for frame in range(7):
+                path = root / name / f"{frame:05d}.jpg"
+                write_picture(path, rng.integers(0, 256, 3).tolist())
+                frames.append({"bytes": path.read_bytes(), "path": path.name})
+                member = tarfile.TarInfo(f"{name}.{path.name}")
+                member.size = len(frames[-1]["bytes"])
+                tar.addfile(member, io.BytesIO(frames[-1]["bytes"]))
+            rows.append({"key": name, "frames": frames})
+    pq.write_table(pa.Table.from_pylist(rows), root / "00000.parquet", row_group_size=2)
+
+    def manifest(prefix: str) -> Manifest:
+        columns = {
+            "sample_id": names, "path": [prefix + name for name in names], "media": ["frames"] * 5,
+            "label": [0, 1, 2, 0, 1],
+        }  # fmt: skip
+        return manifest_of(columns, labels=LabelSet.of(("x", "y", "z")), name="stored", root=root)
+
+    return {
+        kind: manifest(prefix)
+        for kind, prefix in (("folders", ""), ("tar", "00000.tar/"), ("parquet", "00000.parquet/"))
+    }
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+@pytest.mark.parametrize("workers", [0, 3])
+def test_packs_give_the_pixels_of_folders(stored, kind, workers):
+    spec = InputSpec(clip_len=4, height=6, width=6)
+    augment = (Choice("random-resized-crop"), Choice("flip"))
+    one = batches(stored["folders"], spec, augment=augment)
+    other = batches(stored[kind], spec, augment=augment, workers=workers)
+    assert [batch.sample_ids for batch in one] == [batch.sample_ids for batch in other]
+    assert all(torch.equal(a.clips, b.clips) for a, b in zip(one, other, strict=True))
+
+
+def test_importing_the_package_loads_no_torch():
+    code = "import sys, ferbench.feeding; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
