@@ -16,6 +16,7 @@ It differs from torchvision's ResNet-50 in two places: a block halves the size i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ferbench.errors import UsageError
+from ferbench.errors import ModelError, UsageError
 from ferbench.models.checkpoints import read_weights
 from ferbench.models.conversion import Conversion
 from ferbench.models.files import check_file
@@ -139,6 +140,10 @@ _VGGFACE2 = Conversion(
 )
 
 
+_WRAPPED = re.compile(r"\A(?:module\.|_orig_mod\.)+")
+"""What DataParallel and torch.compile put before every key."""
+
+
 def convert_backbone(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The names of resnet50_ft_dag.pth, of the repository's CNN, or of our `abaw-cnn`, to those of `Backbone`.
 
@@ -150,8 +155,13 @@ def convert_backbone(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def load_backbone(backbone: Backbone, path: str) -> None:
     """Fill `backbone` from the file that the user named; every tensor of it must be there.
 
-    Raises ModelError for a file that cannot be read or holds another network.
+    Keys as `convert_backbone` takes them, below `module.` too. Raises ModelError for a file that cannot be read or holds
+    another network.
     """
     check_file(Path(path))
     weights = read_weights(Path(path))
-    load_into(backbone, weights.state, Loading(path, wrapper=weights.wrapper, convert=convert_backbone))
+    try:
+        state = convert_backbone({_WRAPPED.sub("", key): value for key, value in weights.state.items()})
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}") from error
+    load_into(backbone, state, Loading(path, wrapper=weights.wrapper))
