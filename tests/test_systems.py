@@ -1,0 +1,137 @@
+"""The published systems from their dataset to the number, on a few fabricated samples of each dataset.
+
+What each repository's README asks for, by ferbench's commands: `index`, `make-splits --protocol official`, `export` in the
+form that the repository reads, `train` and `evaluate`. The networks are tiny and see each sample once: what is tested is
+that the pieces fit, and what the report says of them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import system_trees
+
+CPU = ("--device", "cpu")
+LAST = ("--select-on", "last", "-o", "epochs=1")
+
+
+class Study:
+    """A folder in which the commands are run; `ferbench(...)` refuses any exit code but the expected one."""
+
+    def __init__(self, run, folder: Path, root: Path) -> None:
+        self.run, self.folder, self.root = run, folder, root
+
+    def ferbench(self, *arguments, code=0):
+        ran = self.run(*arguments)
+        assert ran.code == code, ran.err
+        return ran
+
+    def indexed(self, dataset: str, *options: str, counted: bool = True) -> Path:
+        """Index and official splits; a copy this small differs from the published counts, which is said and no obstacle."""
+        manifest, splits = self.folder / f"{dataset}.parquet", self.folder / "splits"
+        flags = [part for option in options for part in ("-o", option)]
+        told = self.ferbench("index", dataset, self.root, "-o", manifest, *flags, code=4).err
+        assert "published are" in told
+        self.ferbench("make-splits", manifest, "--protocol", "official", "-o", splits, code=4 if counted else 0)
+        return splits / "manifest.parquet"
+
+    def export(self, splits: Path, dialect: str, *flags: str) -> Path:
+        folder = self.folder / dialect
+        self.ferbench("export", splits, "--dialect", dialect, *flags, "-o", folder)
+        return folder
+
+    def train(self, splits: Path, recipe: str, *changes: str, fold: str = "") -> Path:
+        out = self.folder / "runs" / (f"fold-{fold}" if fold else recipe)
+        flags = [part for change in changes for part in ("-o", change)]
+        where = ("--fold", fold) if fold else ()
+        # The folder of make-splits, as a user gives it.
+        self.ferbench("train", "--data", splits.parent, "--recipe", recipe, *where, *CPU, *LAST, *flags, "-o", out)
+        return out / "checkpoint.safetensors"
+
+    def evaluate(self, splits: Path, model: object) -> dict:
+        out = self.folder / "runs/evaluated"
+        self.ferbench("evaluate", splits, "--model", model, *CPU, "--workers", "1", "--replicates", "20", "-o", out)
+        return json.loads((out / "report.json").read_text())
+
+
+@pytest.fixture
+def study(ferbench, tmp_path, monkeypatch):
+    """`study(fabricate)`: a study of the copy that `fabricate` writes."""
+    # Drawing is half of the time here, and tested where it is at home.
+    monkeypatch.setattr("ferbench.rendering.figures.write_figures", lambda *_, **__: [])
+    monkeypatch.setattr("ferbench.training.log.write_curves", lambda *_, **__: None)
+
+    def make(fabricate) -> Study:
+        fabricate(tmp_path / "data")
+        return Study(ferbench, tmp_path, tmp_path / "data")
+
+    return make
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+def stamp(report: dict) -> dict:
+    """The protocol as the report has it."""
+    return report["provenance"]["protocol"]
+
+
+def metrics(report: dict) -> dict[str, float]:
+    """Of everything pooled, over all samples."""
+    return report["pooled"]["all"]
+
+
+# --- MS: python main.py -----------------------------------------------------------------------------------------------
+
+TINY_MS = ("batch-size=8", "options.width=8", "options.size=32", "options.clip_len=4")
+
+
+def test_ms_goes_from_dfew_to_five_folds_their_mean_and_the_pooled_number(study):
+    ms = study(system_trees.dfew_clips)
+    splits = ms.indexed("dfew")
+    lists = ms.export(splits, "former", "--variant", "ms", "--min-frames", "16")
+    assert sorted(path.name for path in lists.iterdir()) == sorted(
+        f"zh_set_{fold}_{part}.txt" for fold in range(1, 6) for part in ("train", "test")
+    )
+    clips = ms.root / "DFEW/Clip/clip_224x224"
+    # Five clips a class, in order of their number one to each fold; clip 00003 has twelve frames, and MS drops it.
+    assert lines(lists / "zh_set_1_test.txt") == [
+        f"{clips}/{clip:05d} 17 {label}" for label, clip in enumerate(range(1, 8)) if clip != 3
+    ]
+    for fold in range(1, 6):
+        ms.train(splits, "ms-dfew", *TINY_MS, fold=str(fold))
+    report = ms.evaluate(splits, ms.folder / "runs/fold-{fold}/checkpoint.safetensors")
+    assert [fold["num_samples"] for fold in report["folds"]] == [7] * 5  # the short clip is scored too
+    assert report["num_scored"] == report["num_samples"] == 35
+    mean = sum(fold["all"]["war"] for fold in report["folds"]) / 5
+    assert report["mean_of_folds"]["all"]["war"]["mean"] == pytest.approx(mean, abs=1e-12)
+    assert metrics(report)["uar"] == pytest.approx(metrics(report)["war"], abs=1e-12)  # five clips of each class
+    assert report["classes"] == ["happy", "sad", "neutral", "anger", "surprise", "disgust", "fear"]
+    assert stamp(report)["kind"] == "published"
+    assert stamp(report)["method"] == ("five folds: per class, clips in order of their number, cut into five blocks")
+    assert stamp(report)["folds"] == 5
+    trained = [model["facts"]["protocol"]["held_out"] for model in report["provenance"]["models"]]
+    assert trained == ["1", "2", "3", "4", "5"]
+
+
+def test_ms_goes_from_ferv39k_to_its_test_list(study):
+    ms = study(system_trees.ferv39k_clips)
+    splits = ms.indexed("ferv39k")
+    lists = ms.export(splits, "former", "--variant", "ms")
+    assert sorted(path.name for path in lists.iterdir()) == ["zh_test.txt", "zh_train.txt"]
+    faces = ms.root / "FERV39k/2_ClipsforFaceCrop/2_ClipsforFaceCrop"
+    names = ("Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear")
+    for line in [*lines(lists / "zh_train.txt"), *lines(lists / "zh_test.txt")]:
+        path, frames, label = line.split(" ")
+        assert Path(path).relative_to(faces).parts[1] == names[int(label)]
+        assert int(frames) == len(list(Path(path).glob("*.jpg"))) == 16
+    checkpoint = ms.train(splits, "ms-ferv39k", *TINY_MS)
+    report = ms.evaluate(splits, checkpoint)
+    assert report["num_scored"] == 7
+    assert {"war", "uar"} <= metrics(report).keys()
+    assert stamp(report)["kind"] == "published"
+    assert report["provenance"]["model_facts"]["train_samples"] == 14
+    assert report["provenance"]["model_facts"]["selection"] == "last"
