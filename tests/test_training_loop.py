@@ -205,3 +205,47 @@ def test_everything_frozen_is_refused(tmp_path):
 
 def test_a_record_of_training_is_replaced_not_changed():
     assert dataclasses.replace(training(), question="x").question == "x"
+
+
+class Plain(nn.Module):
+    """(..., 2) to (..., 3): the same for a sample as for a frame of a window."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.layer = nn.Linear(2, 3)
+
+    def forward(self, clips):
+        return self.layer(clips)
+
+
+def in_windows(feed):
+    """The same samples as frames of windows of three, the last of which is only shown."""
+
+    def windows(epoch):
+        for batch in feed(epoch):
+            count = len(batch.targets) // 2
+            clips = torch.cat((batch.clips.reshape(count, 2, 2), torch.full((count, 1, 2), 9.0)), dim=1)
+            targets = torch.cat((batch.targets.reshape(count, 2), torch.full((count, 1), -1)), dim=1)
+            yield dataclasses.replace(batch, clips=clips, targets=targets)
+
+    return windows
+
+
+def test_frames_of_a_window_are_learnt_as_samples_and_those_only_shown_are_not(tmp_path):
+    clips, frames = Plain(), Plain()
+    expected = run_training(training(module=clips), tmp_path / "clips")
+    found = run_training(
+        training(module=frames, train=in_windows(learn), validate=in_windows(judge)), tmp_path / "frames"
+    )
+    torch.testing.assert_close(frames.state_dict(), clips.state_dict(), rtol=0, atol=1e-6)
+    assert expected.rows[-1]["train_war"] > 0.8
+    for name in ("train_loss", "train_war", "validation_war", "validation_uar"):
+        assert [row[name] for row in found.rows] == pytest.approx([row[name] for row in expected.rows], abs=1e-6)
+
+
+def test_windows_of_frames_are_not_blended(tmp_path):
+    wanted = training(module=Plain(), train=in_windows(learn), validate=in_windows(judge), recipe={"mixup": 0.2})
+    with pytest.raises(UsageError, match="mixup blends whole clips"):
+        run_training(wanted, tmp_path)

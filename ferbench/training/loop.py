@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ferbench.errors import FerbenchError, ModelError
+from ferbench.errors import FerbenchError, ModelError, UsageError
 from ferbench.feeding import Batch
 from ferbench.metrics import METRICS, Confusion, confusion_matrix
 from ferbench.models.heads import HeadsAndDistances
-from ferbench.training.losses import Outputs, logits_of, make_loss
+from ferbench.training.losses import Outputs, heads_of, logits_of, make_loss
 from ferbench.training.mixing import mixed
 from ferbench.training.network import training_mode
 from ferbench.training.optimizers import make_optimizer
@@ -129,11 +129,17 @@ class _Step:
             if not len(batch.sample_ids):
                 continue
             clips, labels = batch.clips.to(device), batch.targets.to(device)
-            targets = nn.functional.one_hot(labels, self._training.num_classes).float()
+            targets = nn.functional.one_hot(labels.clamp(min=0), self._training.num_classes).float()
             if recipe.mixup:
+                if labels.ndim > 1:
+                    raise UsageError(
+                        "mixup blends whole clips, and every frame of this model's windows has its own class"
+                    )
                 clips, targets = mixed(clips, targets, alpha=recipe.mixup, rng=rng)
             with _autocast(recipe.amp, device):
                 outputs = forward(self._module, clips)
+                if labels.ndim > 1:
+                    outputs, targets, labels = scored_frames(outputs, targets, labels)
                 loss = self._loss(_floats(outputs), targets)
             value = float(loss.detach())
             if not math.isfinite(value):
@@ -182,6 +188,15 @@ def forward(module: nn.Module, clips: Tensor) -> Outputs:
     return logits
 
 
+def scored_frames(outputs: Outputs, targets: Tensor, labels: Tensor) -> tuple[Outputs, Tensor, Tensor]:
+    """Of a model of every frame, the rows that count: (R, K) logits per head, (R, K) targets and (R,) labels.
+
+    `outputs` are (N, T, K) per head, `targets` (N, T, K), `labels` (N, T) with -1 where a window only shows a frame.
+    """
+    counts = labels >= 0
+    return tuple(head[counts] for head in heads_of(outputs)), targets[counts], labels[counts]
+
+
 def _judge(training: Training, epoch: int) -> Confusion:
     """The confusion matrix over the validation part, of all processes together; a sample that failed counts as missed."""
     assert training.validate is not None
@@ -195,8 +210,10 @@ def _judge(training: Training, epoch: int) -> Confusion:
                 with _autocast(training.recipe.amp, training.device):
                     outputs = module(batch.clips.to(training.device))
                 logits = outputs[0] if isinstance(outputs, (tuple, list)) else outputs
-                targets.append(batch.targets.numpy())
-                predicted.append(logits.float().argmax(dim=1).cpu().numpy())
+                labels, found = batch.targets.numpy(), logits.float().argmax(dim=-1).cpu().numpy()
+                counts = labels >= 0  # a window of frames shows some that another window scores
+                targets.append(labels[counts])
+                predicted.append(found[counts])
             for label in batch.failed_targets:
                 targets.append(np.array([label], np.int64))
                 predicted.append(np.array([-1], np.int64))
