@@ -49,6 +49,7 @@ MAY_IMPORT_TORCH = {
     "ferbench/models/vggface2_resnet.py", "ferbench/models/abaw_cnn.py", "ferbench/models/abaw_cnn_rnn.py",
     "ferbench/models/abaw_cnn_transformer.py", "ferbench/models/abaw_ensemble.py",
     "ferbench/models/convnext.py", "ferbench/models/heads.py", "ferbench/models/mfer.py",
+    "ferbench/models/efea_blocks.py", "ferbench/models/efea_msm.py",
     "ferbench/detection/pyramid.py", "ferbench/detection/area.py", "ferbench/detection/facenet.py",
     "ferbench/training/losses.py", "ferbench/training/dsf.py", "ferbench/training/optimizers.py", "ferbench/training/schedules.py",
     "ferbench/training/loop.py", "ferbench/training/state.py", "ferbench/training/network.py",

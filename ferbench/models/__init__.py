@@ -27,6 +27,7 @@ MODELS: dict[str, str] = {
     "ms": "ferbench.models.ms",
     "former-dfer": "ferbench.models.former_dfer",
     "mfer": "ferbench.models.mfer",
+    "efea-msm": "ferbench.models.efea_msm",
     "abaw-cnn": "ferbench.models.abaw_cnn",
     "abaw-cnn-rnn": "ferbench.models.abaw_cnn_rnn",
     "abaw-cnn-transformer": "ferbench.models.abaw_cnn_transformer",
