@@ -50,7 +50,7 @@ CASES: dict[str, Case] = {
     "former-dfer": Case({"clip_len": 4, "size": 32, "width": 8}, parameters=18_031_943),
     "mfer": Case({"size": 64, "width": 8, "depths": (1, 1, 1, 1), "drop_path": 0.0}, parameters=155_357_013),
     "efea-msm": Case(
-        {"size": 64, "width": 0.25, "placement": "4,16", "groups": 2, "dropout": 0.0}, parameters=2_410_767, steps=20
+        {"size": 64, "width": 0.25, "placement": "4,8", "groups": 2, "dropout": 0.0}, parameters=2_410_767, steps=20
     ),
     "abaw-cnn": Case({"size": 32, "width": 4, "blocks": (1, 1, 1, 1)}, parameters=23_522_375),
     "abaw-cnn-rnn": Case(
