@@ -155,8 +155,8 @@ def convert_backbone(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def load_backbone(backbone: Backbone, path: str) -> None:
     """Fill `backbone` from the file that the user named; every tensor of it must be there.
 
-    Keys as `convert_backbone` takes them, below `module.` too. Raises ModelError for a file that cannot be read or holds
-    another network.
+    Keys as `convert_backbone` takes them, below `module.` too. Raises UsageError when there is no such file,
+    ModelError for one that cannot be read or holds another network.
     """
     check_file(Path(path))
     weights = read_weights(Path(path))
