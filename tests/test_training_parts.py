@@ -14,6 +14,7 @@ from ferbench.training.network import freeze, training_mode
 from ferbench.training.optimizers import make_optimizer
 from ferbench.training.recipe import Choice, TrainRecipe, overridden, read_recipe, recipe_names, recipe_of
 from ferbench.training.schedules import make_schedule
+from ferbench.training.statistics import EvenBeginning
 
 STEP = {
     "model": "constant",
@@ -226,3 +227,31 @@ def test_freezing_what_is_not_there_is_refused():
 
 def test_the_default_recipe_record_is_a_valid_one():
     assert TrainRecipe(model="constant").select_on == "validation"
+
+
+# --- batch statistics -------------------------------------------------------------------------------------------------
+
+
+def test_the_first_batches_count_evenly_in_the_statistics_of_evaluation():
+    norm = torch.nn.BatchNorm1d(1, momentum=0.25)
+    beginning = EvenBeginning(norm)
+    beginning.begin_epoch()
+    means = []
+    for value in (8.0, 4.0, 0.0, 4.0, 9.0):
+        beginning.before_batch()
+        norm(torch.tensor([[value - 1], [value + 1]]))
+        means.append(norm.running_mean.item())
+    # 8, (8 + 4) / 2, (8 + 4 + 0) / 3, (8 + 4 + 0 + 4) / 4; from the fifth on a quarter of the new one
+    assert means == pytest.approx([8, 6, 4, 4, 4 + (9 - 4) / 4])
+    beginning.end()
+    assert norm.momentum == 0.25
+
+
+def test_statistics_that_are_frozen_or_have_seen_batches_stay_what_they_are():
+    frozen, old = torch.nn.BatchNorm1d(1), torch.nn.BatchNorm1d(1, momentum=0.25)
+    frozen.eval()
+    old.num_batches_tracked += 100
+    beginning = EvenBeginning(torch.nn.Sequential(frozen, old))
+    beginning.begin_epoch()
+    beginning.before_batch()
+    assert (frozen.momentum, old.momentum) == (0.1, 0.25)

@@ -5,6 +5,7 @@ losses      what is minimised, a table
 optimizers  how, a table
 schedules   how the learning rate moves, a table
 loop        epochs, validation, the best one kept; continues where it was stopped
+statistics  batch statistics that are right from the first epoch on
 state       what a stopped training needs to continue
 log         one row per epoch, as CSV, curves and TensorBoard
 

@@ -30,6 +30,7 @@ from ferbench.training.ranks import Ranks
 from ferbench.training.recipe import TrainRecipe
 from ferbench.training.schedules import make_schedule
 from ferbench.training.state import State, load_state, save_state
+from ferbench.training.statistics import EvenBeginning
 
 Feed = Callable[[int], Iterator[Batch]]
 """Epoch, 0-based -> its batches."""
@@ -114,6 +115,7 @@ class _Step:
         self._training, self._recipe = training, training.recipe
         self._module, self._optimizer, self._scaler = module, optimizer, scaler
         self._loss = make_loss(training.recipe.loss)
+        self._statistics = EvenBeginning(training.module)
 
     def epoch(self, number: int) -> dict[str, float]:
         """One epoch: its mean loss and accuracy over what was trained on."""
@@ -122,6 +124,7 @@ class _Step:
         torch.manual_seed(recipe.seed * 1_000_003 + number)
         rng = np.random.default_rng([recipe.seed, number, self._training.ranks.rank])
         training_mode(self._training.module, recipe.freeze)
+        self._statistics.begin_epoch()
         sums = np.zeros(3)
         waiting = 0
         self._optimizer.zero_grad(set_to_none=True)
@@ -136,6 +139,7 @@ class _Step:
                         "mixup blends whole clips, and every frame of this model's windows has its own class"
                     )
                 clips, targets = mixed(clips, targets, alpha=recipe.mixup, rng=rng)
+            self._statistics.before_batch()
             with _autocast(recipe.amp, device):
                 outputs = forward(self._module, clips)
                 if labels.ndim > 1:
@@ -157,6 +161,7 @@ class _Step:
             self._training.advance(f"epoch {number + 1}, loss {value:.3f}")
         if waiting:
             self._step()
+        self._statistics.end()
         totals = np.sum(self._training.ranks.gathered(sums), axis=0)
         if not totals[2]:
             raise ModelError(
