@@ -120,14 +120,14 @@ def shaped(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 _TRUNK = Conversion(
     source="ConvNeXt in torchvision, timm or facebookresearch/ConvNeXt",
-    rules=(*trunk_rules(""), (r"backbone\.", "")),
-    ignored=(r"head\.(?:fc\.)?(?:weight|bias)$", r"classifier\.2\.", r"(?:heads|attention\d)\.", r"centres\."),
+    rules=trunk_rules(""),
+    ignored=(r"head\.(?:fc\.)?(?:weight|bias)$", r"classifier\.2\."),
     inner=INNER_NAMES,
 )
 
 
 def convert_trunk(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A ConvNeXt of torchvision, of timm, of facebookresearch/ConvNeXt, or in our `mfer`, under the names of `Trunk`.
+    """A ConvNeXt of torchvision, of timm, or of facebookresearch/ConvNeXt, under the names of `Trunk`.
 
     The classifier is left out: it is of other classes. ModelError for other keys.
     """
