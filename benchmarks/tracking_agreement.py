@@ -95,7 +95,9 @@ class Ways:
 
     def _chosen(self, detector: Detector, frames: Frames, *, exact: bool) -> Chosen:
         sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
-        return select_faces(detect_clip(detector, frames, exact=exact, everyone=False), sizes, rule="track", min_score=0.9)
+        return select_faces(
+            detect_clip(detector, frames, exact=exact, everyone=False), sizes, rule="track", min_score=0.9
+        )
 
 
 def difference(points: NDArray[np.float32], others: NDArray[np.float32]) -> float:

@@ -90,7 +90,8 @@ def faces_of(out) -> dict[str, list[dict]]:
 def test_every_person_is_a_row_and_a_folder_below_the_samples_own(made):
     clip = [f"happy/both/face{face}/0000{crop}.jpg" for face in (1, 2) for crop in (1, 2, 3, 4)]
     group = [f"happy/group/face{face}.jpg" for face in (1, 2, 3, 4, 5)]
-    assert sorted(tree_hash(made)) == ["contact_sheet.jpg", "faces.parquet", *clip, *group, "manifest.parquet", "report.html"]
+    own = ["contact_sheet.jpg", "faces.parquet", "manifest.parquet", "report.html"]
+    assert sorted(tree_hash(made)) == sorted([*own, *clip, *group])
     rows = rows_of(made)
     names = ("source_id", "face", "path", "status", "media", "num_frames", "label", "source")
     assert {sample_id: tuple(row[name] for name in names) for sample_id, row in rows.items()} == {

@@ -43,7 +43,8 @@ def test_a_pack_holds_the_bytes_that_folders_would(pack, arguments, tmp_path, fe
     ran = ferbench(*arguments, "-o", tmp_path / "packed", "--pack", pack)
     assert ran.code == 0, ran.err
     assert sorted(tree_hash(tmp_path / "packed")) == [
-        "contact_sheet.jpg", "faces.parquet", "manifest.parquet", "report.html", *[f"shards/0000{shard}.{pack}" for shard in range(3)],
+        "contact_sheet.jpg", "faces.parquet", "manifest.parquet", "report.html",
+        *[f"shards/0000{shard}.{pack}" for shard in range(3)],
     ]  # fmt: skip
     folders, packed = rows_of(tmp_path / "folders"), rows_of(tmp_path / "packed")
     assert packed["happy/v1.5"]["path"] == f"shards/00001.{pack}/happy/v1%2E5"

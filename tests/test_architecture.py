@@ -51,7 +51,8 @@ MAY_IMPORT_TORCH = {
     "ferbench/models/convnext.py", "ferbench/models/heads.py", "ferbench/models/mfer.py",
     "ferbench/models/efea_blocks.py", "ferbench/models/efea_msm.py",
     "ferbench/detection/pyramid.py", "ferbench/detection/area.py", "ferbench/detection/facenet.py",
-    "ferbench/training/losses.py", "ferbench/training/dsf.py", "ferbench/training/optimizers.py", "ferbench/training/schedules.py",
+    "ferbench/training/losses.py", "ferbench/training/dsf.py", "ferbench/training/optimizers.py",
+    "ferbench/training/schedules.py",
     "ferbench/training/loop.py", "ferbench/training/state.py", "ferbench/training/network.py",
     "ferbench/training/ranks.py", "ferbench/training/mixing.py", "ferbench/training/statistics.py",
 }  # fmt: skip
