@@ -381,5 +381,5 @@ def test_the_quick_reader_gives_the_pixels_and_the_errors_of_the_careful_one(tmp
             return error.as_row()
 
     for path in pictures(tmp_path):
-        one, other = outcome(read_picture, path), outcome(read_still, path)
+        one, other = outcome(read_picture, str(path)), outcome(read_still, path)
         assert np.array_equal(one, other), path.name

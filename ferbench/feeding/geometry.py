@@ -34,7 +34,7 @@ def resized(frames: Frames, size: tuple[int, int], resize: str = "pil-bilinear")
         return np.stack(each).reshape(len(frames), *size, -1)
     import torch
 
-    planes = torch.from_numpy(_positive_strides(frames)).permute(0, 3, 1, 2)
+    planes = torch.from_numpy(frames).permute(0, 3, 1, 2)
     done = torch.nn.functional.interpolate(planes, size, mode=_TORCH[resize], antialias=True)
     return np.ascontiguousarray(done.permute(0, 2, 3, 1).numpy())
 
@@ -83,7 +83,11 @@ def crop_box(
 
 def flip(frames: Frames, rng: Rng, *, p: float = 0.5) -> Frames:
     """Turned left to right, with probability `p`."""
-    return frames[:, :, ::-1] if rng.random() < chance(p, "flip") else frames
+    if rng.random() >= chance(p, "flip"):
+        return frames
+    # One tall picture: numpy's own copy of turned rows takes twenty times as long.
+    upright = np.ascontiguousarray(frames)
+    return cv2.flip(upright.reshape(-1, *frames.shape[2:]), 1).reshape(frames.shape)
 
 
 def random_crop(
@@ -166,8 +170,3 @@ def as_bytes(frames: Frames) -> NDArray[np.uint8]:
     if frames.dtype == np.uint8:
         return np.ascontiguousarray(frames)
     return np.clip(np.rint(frames), 0, 255).astype(np.uint8)
-
-
-def _positive_strides(frames: Frames) -> Frames:
-    # torch knows no negative strides, which a flip has.
-    return frames if min(frames.strides) > 0 else np.ascontiguousarray(frames)

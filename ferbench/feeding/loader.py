@@ -88,7 +88,7 @@ class Loader:
         found = self._near.get(path)
         if found is None:
             try:
-                found = read_picture(self._manifest.root / path)
+                found = read_picture(str(self._manifest.root / path))
             except MediaError as error:
                 where = "" if path == own else f"a frame of its window, {path}: "
                 raise MediaError(where + error.message, reason=error.reason) from error

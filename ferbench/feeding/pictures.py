@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +13,10 @@ from numpy.typing import NDArray
 
 from ferbench.errors import MediaError
 from ferbench.manifest import Manifest, Sample
-from ferbench.media import FrameChooser, FrameReader, ReadRequest, frame_files
-from ferbench.media.files import display_name, open_media
+from ferbench.media import FrameChooser, FrameReader, ReadRequest
+from ferbench.media.files import display_name
+from ferbench.media.kinds import frame_file_names
+from ferbench.media.packs import find_place, picture_bytes
 from ferbench.media.stills import MAX_PIXELS, read_still
 from ferbench.media.video import assert_fits, choose_frames
 
@@ -30,25 +34,25 @@ def read_sample_frames(manifest: Manifest, sample: Sample, choose: FrameChooser,
     if sample.media == "video":
         batch = reader.read(request)
         return [batch.frames[index] for index in batch.indices]
-    files = [path] if sample.media == "image" else frame_files(path)
-    if not files:
+    names = [""] if sample.media == "image" else frame_file_names(path)
+    if not names:
         raise MediaError(f"{display_name(path)}: no images in the folder", reason="no-frames")
     span = request.span()
     try:
-        indices = choose_frames(choose, span.length_within(len(files)), span.start)
+        indices = choose_frames(choose, span.length_within(len(names)), span.start)
     except MediaError as error:
         raise MediaError(f"{display_name(path)}: {error.message}", reason=error.reason) from error
     try:
-        return read_pictures([files[index] for index in indices])
+        return read_pictures([os.path.join(path, names[index]) if names[index] else str(path) for index in indices])
     except MediaError as error:
         if sample.media == "image":
             raise
         raise MediaError(f"{display_name(path)}/{error.message}", reason=error.reason) from error
 
 
-def read_pictures(paths: Sequence[Path]) -> list[Frame]:
+def read_pictures(paths: Sequence[str]) -> list[Frame]:
     """One picture each; each file is read once. Raises MediaError."""
-    read: dict[Path, Frame] = {}
+    read: dict[str, Frame] = {}
     for path in paths:
         if path not in read:
             read[path] = read_picture(path)
@@ -56,15 +60,29 @@ def read_pictures(paths: Sequence[Path]) -> list[Frame]:
     return [read[path] for path in paths]
 
 
-def read_picture(path: Path) -> Frame:
+def read_picture(path: str) -> Frame:
     """The pixels of `ferbench.media.stills.read_still`, which reads whatever is not a plain whole JPEG file."""
-    with open_media(path) as file:
-        data = file.read()
-    if _is_plain_jpeg(data):
+    data = _bytes_of(path)
+    if data is not None and _is_plain_jpeg(data):
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
         if decoded is not None:
             return np.asarray(decoded, np.uint8)
-    return read_still(path)
+    return read_still(Path(path))
+
+
+def _bytes_of(path: str) -> bytes | None:
+    """The file's bytes; None where it cannot be read, of which `read_still` says why."""
+    try:
+        place = find_place(path)
+        if place is not None:
+            return picture_bytes(place)
+        # A pipe would wait for somebody to write to it.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except (OSError, MediaError):
+        return None
 
 
 def _is_plain_jpeg(data: bytes) -> bool:

@@ -28,6 +28,7 @@ _JUNK = frozenset({"__MACOSX", "@eaDir", "Thumbs.db"})
 """What archive tools, file servers and file managers leave beside media. Names with a leading dot are junk too."""
 
 _NUMBERED = re.compile(r"(.*?)([0-9]+)", re.DOTALL)
+_PADDED = re.compile(r"[0-9]+\.(?:jpg|png)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,16 @@ def frame_files(folder: Path) -> list[Path]:
     The number counts, not its width: `9.jpg` is before `10.jpg`, and `009.jpg` before `010.jpg`. Names without a
     number are in alphabetical order. Raises MediaError when the folder is missing or cannot be listed.
     """
+    return [folder / name for name in frame_file_names(folder)]
+
+
+def frame_file_names(folder: Path) -> list[str]:
+    """The names alone, for those who open few of many: a Path takes longer than what else is done here."""
     place = find_place(folder)
     names = frame_names(place) if place is not None else _names(folder)
-    return [folder / name for name in sorted(filter(_is_image, names), key=_frame_order)]
+    if len({len(name) for name in names}) == 1 and all(map(_PADDED.fullmatch, names)):
+        return sorted(names)  # the same order as below, in a tenth of the time
+    return sorted(filter(_is_image, names), key=_frame_order)
 
 
 def find_media(root: Path) -> list[FoundMedia]:
