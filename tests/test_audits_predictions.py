@@ -233,6 +233,23 @@ def test_a_checkpoint_selected_on_the_test_part_is_named(manifest):
         assert audit_predictions(stated(predictions_of(manifest), selection=fine), manifest=manifest) == []
 
 
+def test_a_checkpoint_selected_on_the_validation_part_that_is_scored_is_named(manifest):
+    made = stated(predictions_of(manifest), selection="validation", manifest_sha256="abc")
+    of_part = dataclasses.replace(
+        made, folds=("validation",) * len(made.folds), provenance={**made.provenance, "manifest_sha256": "abc"}
+    )
+    (finding,) = audit_predictions(of_part)
+    assert (finding.severity, finding.rule) == ("error", "selected-on-test")
+    assert finding.message == (
+        "ckpt.safetensors says that its epoch was chosen on the validation part, which is what is scored"
+    )
+    # Carved out of the train part of another manifest, or another part scored: no word.
+    other = dataclasses.replace(of_part, provenance={**made.provenance, "manifest_sha256": "def"})
+    assert audit_predictions(other) == []
+    tested = dataclasses.replace(of_part, folds=("test",) * len(made.folds))
+    assert audit_predictions(tested) == []
+
+
 def test_each_model_of_several_is_asked(manifest):
     models = [
         {

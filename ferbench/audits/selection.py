@@ -10,16 +10,38 @@ from ferbench.findings import Finding
 
 
 def audit_selection(scored: Scored) -> list[Finding]:
-    """A checkpoint that was selected on the test part."""
-    names = [model.name for model in scored.models if model.facts.get("selection") == "test"]
-    if not names:
-        return []
-    message = f"{', '.join(dict.fromkeys(names))} says that its epoch was chosen on the test part"
-    advice = (
-        "train again with --selection validation (carve one: make-splits --validation), or report it as selected on "
+    """A checkpoint that was selected on the test part, or on a validation part that is scored."""
+    findings = []
+    for part, what in (("test", "the test part"), ("validation", "the validation part, which is what is scored")):
+        names = [model.name for model in scored.models if _chosen_on(model, scored) == part]
+        if names:
+            message = f"{', '.join(dict.fromkeys(names))} says that its epoch was chosen on {what}"
+            findings.append(Finding("error", "selected-on-test", message, _ADVICE[part], count=len(names)))
+    return findings
+
+
+_ADVICE = {
+    "test": (
+        "train again with --select-on validation (carve one: make-splits --validation), or report it as selected on "
         "the test part, as most published code does"
-    )
-    return [Finding("error", "selected-on-test", message, advice, count=len(names))]
+    ),
+    "validation": (
+        "make a split whose test part it is and train again: a part that selects is then carved out of train (Aff-Wild2: "
+        "make-splits --protocol validation-as-test); or report it as selected on what is scored, as published code does"
+    ),
+}
+"""What to do, by the part that the epoch was chosen on."""
+
+
+def _chosen_on(model: StatedModel, scored: Scored) -> str:
+    """`test` or `validation`, where its epoch was chosen on what is scored; empty where not, or nobody knows."""
+    selection = model.facts.get("selection")
+    if selection == "test":
+        return "test"
+    # A validation part carved in training is another than the one that a later manifest has: the same file, or nothing.
+    trained, data = model.facts.get("manifest_sha256"), scored.provenance.get("manifest_sha256")
+    is_scored = "validation" in scored.predictions.folds and bool(trained) and trained == data
+    return "validation" if selection == "validation" and is_scored else ""
 
 
 def audit_trained_fold(scored: Scored) -> list[Finding]:
