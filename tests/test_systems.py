@@ -135,3 +135,113 @@ def test_ms_goes_from_ferv39k_to_its_test_list(study):
     assert stamp(report)["kind"] == "published"
     assert report["provenance"]["model_facts"]["train_samples"] == 14
     assert report["provenance"]["model_facts"]["selection"] == "last"
+
+
+# --- MFER: python train.py --------------------------------------------------------------------------------------------
+
+TINY_MFER = ("batch-size=7", "options.width=8", "options.depths=1,1,1,1", "options.size=32", "options.drop_path=0")
+
+
+def folders(place: Path) -> dict[str, int]:
+    """`train/anger` -> pictures in it."""
+    return {
+        f"{each.parent.name}/{each.name}": len(list(each.iterdir()))
+        for each in sorted(place.glob("*/*"))
+        if each.is_dir()
+    }
+
+
+def test_mfer_goes_from_raf_db_to_its_test_part(study):
+    mfer = study(system_trees.raf_db_images)
+    splits = mfer.indexed("raf-db")
+    # datasets/raf_dataset.py reads the list, and takes for its test part what begins with `val`.
+    written = mfer.export(splits, "raf-list", "--variant", "mfer") / "EmoLabel/list_patition_label.txt"
+    released = lines(mfer.root / "basic/EmoLabel/list_patition_label.txt")
+    assert lines(written) == [line.replace("test_", "val_") for line in released]
+    # train.py reads folders, which torchvision numbers by the alphabet.
+    names = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+    written = mfer.export(splits, "imagefolder", "--variant", "mfer")
+    assert folders(written) == {f"{part}/{name}": count for part, count in (("train", 3), ("val", 1)) for name in names}
+    checkpoint = mfer.train(splits, "mfer-raf-db", *TINY_MFER)
+    report = mfer.evaluate(splits, checkpoint)
+    assert report["num_scored"] == 7
+    assert report["classes"] == ["surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"]
+    assert metrics(report)["accuracy"] == metrics(report)["war"]
+    assert stamp(report)["kind"] == "published"
+    assert report["provenance"]["model_facts"]["model"] == "mfer"
+
+
+@pytest.mark.parametrize("classes", [7, 8])
+def test_mfer_goes_from_affectnet_to_its_validation_part(classes, study):
+    mfer = study(system_trees.affectnet_images)
+    splits = mfer.indexed(f"affectnet-{classes}", counted=False)
+    written = mfer.export(splits, "imagefolder", "--variant", "mfer")
+    names = {"anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"}
+    names |= {"contempt"} if classes == 8 else set()
+    assert folders(written) == {f"{part}/{name}": count for part, count in (("train", 3), ("val", 1)) for name in names}
+    checkpoint = mfer.train(splits, f"mfer-affectnet-{classes}", *TINY_MFER)
+    report = mfer.evaluate(splits, checkpoint)
+    # AffectNet's test labels are not public: what is published is of the validation part, which is the test part here.
+    assert report["num_scored"] == classes
+    assert len(report["classes"]) == classes
+    assert report["provenance"]["model_facts"]["train_samples"] == 3 * classes
+    assert stamp(report)["kind"] == "published"
+
+
+def test_mfer_goes_from_fer_plus_to_its_test_part(study):
+    mfer = study(system_trees.ferplus_images)
+    splits = mfer.indexed("ferplus")
+    written = mfer.export(splits, "imagefolder")
+    names = ("anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+    assert folders(written) == {
+        f"{part}/{name}": count for part, count in (("test", 1), ("train", 2), ("val", 1)) for name in names
+    }
+    checkpoint = mfer.train(splits, "mfer-ferplus", *TINY_MFER)
+    report = mfer.evaluate(splits, checkpoint)
+    assert report["num_scored"] == 8
+    assert stamp(report)["kind"] == "published"
+
+
+# --- EFEA-MSM: python main.py -----------------------------------------------------------------------------------------
+
+TINY_EFEA = ("batch-size=16", "options.width=0.1", "options.size=40", "augment=[]")
+
+
+def test_efea_msm_goes_from_the_csv_of_fer2013_to_its_private_test(study):
+    efea = study(system_trees.fer2013_csv)
+    splits = efea.indexed("fer2013", "images=images")
+    # What the csv holds comes back out of the pictures that index wrote, row by row.
+    written = efea.export(splits, "fer2013-csv") / "fer2013.csv"
+    assert lines(written) == lines(efea.root / "fer2013.csv")
+    written = efea.export(splits, "imagefolder")
+    assert sum(folders(written).values()) == 42
+    checkpoint = efea.train(splits, "efea-msm-fer2013", *TINY_EFEA)
+    report = efea.evaluate(splits, checkpoint)
+    assert report["num_scored"] == 14
+    assert report["classes"] == ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
+    facts = report["provenance"]["model_facts"]
+    assert (facts["train_samples"], facts["protocol"]["kind"]) == (21, "published")  # PublicTest trains nothing
+
+
+def test_efea_msm_goes_from_ck_plus_to_ten_folds_by_subject(study):
+    efea = study(system_trees.ck_plus_sequences)
+    splits = efea.indexed("ck-plus", "frames=last-3")
+    written = efea.export(splits, "imagefolder", "--variant", "efea")
+    assert sorted(path.name for path in written.glob("fold_*")) == sorted(f"fold_{fold}" for fold in range(1, 11))
+    # Subjects in ascending order, every tenth in one fold; two sequences of three pictures each.
+    tested = {path.name.partition("_")[0] for path in (written / "fold_1/test").glob("*/*")}
+    assert len(list((written / "fold_1/test").glob("*/*"))) == 12
+    assert tested == {"S005", "S055"}
+    for fold in range(1, 11):
+        efea.train(splits, "efea-msm-ck-plus", *TINY_EFEA, fold=str(fold))
+    report = efea.evaluate(splits, efea.folder / "runs/fold-{fold}/checkpoint.safetensors")
+    assert [fold["num_scored"] for fold in report["folds"]] == [12] * 10
+    assert report["num_scored"] == 120  # each picture once, by the network that has not seen its subject
+    mean = sum(fold["all"]["accuracy"] for fold in report["folds"]) / 10
+    assert report["mean_of_folds"]["all"]["accuracy"]["mean"] == pytest.approx(mean, abs=1e-12)
+    assert stamp(report)["kind"] == "published"
+    assert stamp(report)["method"] == (
+        "ten subject-independent folds: labelled subjects in ascending order, every tenth in one fold"
+    )
+    assert stamp(report)["folds"] == 10
+    assert not stamp(report)["crossing"].get("subject")
