@@ -28,9 +28,9 @@ class InputSpec:
 
     8-bit pixels are first brought to `range`, then `(x - mean) / std` per channel: mean and std are in units of that
     range. Published statistics such as 131.09 go with `0..255`, those such as 0.485 with `0..1`.
-    C is 3 for `rgb` and `bgr`, 1 for `grey` (ITU-R BT.601 luma, as OpenCV and Pillow compute it). `resize` matters by points,
-    not by rounding: Pillow's filters are antialiased and what torchvision's transforms on pictures do, OpenCV's linear
-    filter is not antialiased.
+    C is 3 for `rgb` and `bgr`, 1 for `grey` (ITU-R BT.601 luma, as OpenCV and Pillow compute it). `resize` matters by
+    points, not by rounding: Pillow's filters are antialiased and what torchvision's transforms on pictures do, OpenCV's
+    linear filter is not antialiased.
 
     `sampler`, `stride` and `short` are those of `ferbench.sampling`; 0 and the empty string mean "as the mode has it".
     `output` is `clip` for one row of logits per clip or image, and `frames` for a clip model that returns one row per

@@ -19,8 +19,8 @@ def aligned(tmp_path):
          "label": number % 2, "status": "ok"}
         for number in range(19)
     ]  # fmt: skip
-    rows.append({"sample_id": "<b>lost</b>", "path": "x.jpg", "media": "image", "num_frames": 1, "label": 0, "status": "failed",
-                 "error": "no-face: <script>alert(1)</script>"})  # fmt: skip
+    rows.append({"sample_id": "<b>lost</b>", "path": "x.jpg", "media": "image", "num_frames": 1, "label": 0,
+                 "status": "failed", "error": "no-face: <script>alert(1)</script>"})  # fmt: skip
     columns = {key: [row.get(key) for row in rows] for key in rows[-1]}
     manifest = manifest_of(columns, root=tmp_path, labels=LabelSet.of(["happy", "sad", "fear"]), name="faces")
     scores = np.full(20, 0.999, np.float32)
