@@ -54,9 +54,9 @@ def study(ferbench, tmp_path, monkeypatch):
     monkeypatch.setattr("ferbench.training.log.write_curves", lambda *_, **__: None)
     monkeypatch.chdir(tmp_path)
 
-    def command(*arguments):
+    def command(*arguments, code=0):
         ran = ferbench(*arguments)
-        assert ran.code == 0, ran.err
+        assert ran.code == code, ran.err
         return ran
 
     aff_wild2.fabricate(tmp_path / "data", train=TRAIN, validation=VALIDATION, test=(), frames=FRAMES)
@@ -111,3 +111,7 @@ def test_abaw2021_goes_from_the_annotations_to_the_score_of_every_frame(study):
         assert report["provenance"]["model_facts"]["train_recipe"]["freeze"] == ["backbone"]
     report = evaluated(study, "runs/of-three", *checkpoints)
     assert len(report["provenance"]["models"]) == 3
+    # The same command over another file is another training, though the file has the same name.
+    Path("runs/cnn/last.safetensors").replace(cnn)
+    again = ("train", "--data", "splits", "--model", model, *CPU, *TINY, *more, "-o", f"runs/{model}")
+    assert "belongs to a training with another recipe or other data" in " ".join(study(*again, code=2).err.split())

@@ -207,6 +207,12 @@ def _question(manifest_path: Path, recipe: TrainRecipe, parts: Parts, options: T
         {
             "recipe": _plain(values),
             "warm_start": sha256_of_file(warm) if recipe.warm_start and warm.is_file() else None,
+            # Options such as `backbone` name files that the network begins with.
+            "files": {
+                key: sha256_of_file(Path(value))
+                for key, value in recipe.options.items()
+                if isinstance(value, str) and value and Path(value).is_file()
+            },
             "manifest": sha256_of_file(manifest_path),
             "fold": parts.fold,
             "limit": options.limit,
