@@ -133,8 +133,22 @@ def test_an_ensemble_is_made_of_three_trained_checkpoints(tmp_path):
     network, clips = abaw_ensemble.build(**WINDOW, **files), windows()
     own = [logits(made["cnn"], clips[:, 2]), logits(made["rnn"], clips), logits(made["transformer"], clips)[:, 2]]
     torch.testing.assert_close(logits(network, clips), torch.stack(own).mean(0), rtol=0, atol=1e-6)
+    assert network.input_spec.classes == labels
     with pytest.raises(ModelError, match=r"rnn\.safetensors: the weights do not fit"):
         abaw_ensemble.build(**WINDOW, cnn=files["rnn"])
+    about = CheckpointAbout("abaw-cnn", made["cnn"].input_spec, tuple(reversed(labels)), TINY)
+    write_checkpoint(made["cnn"], about, tmp_path / "cnn.safetensors")
+    with pytest.raises(
+        ModelError, match=r"know different classes, or an order of their own .*cnn\.safetensors: g, f, e"
+    ):
+        abaw_ensemble.build(**WINDOW, **files)
+
+
+def test_an_ensemble_has_as_many_classes_as_its_checkpoints(tmp_path):
+    member = abaw_cnn.build(8, **TINY)
+    path = tmp_path / "cnn.safetensors"
+    write_checkpoint(member, CheckpointAbout("abaw-cnn", member.input_spec, tuple("abcdefgh"), TINY), path)
+    assert logits(abaw_ensemble.build(**WINDOW, cnn=str(path)), windows(1)).shape == (1, 8)
 
 
 # Files to begin with

@@ -13,16 +13,18 @@ This one is for a single file: one that is exported, or that somebody else is gi
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ferbench.errors import UsageError
+from ferbench.errors import ModelError, UsageError
 from ferbench.models import abaw_cnn, abaw_cnn_rnn, abaw_cnn_transformer
 from ferbench.models.checkpoints import read_weights
 from ferbench.models.files import check_file
 from ferbench.models.keys import Convert, Loading, load_into
+from ferbench.models.own_checkpoint import read_about
 from ferbench.models.vggface2_resnet import BLOCKS
 
 INPUT_SPEC = abaw_cnn_rnn.INPUT_SPEC
@@ -67,6 +69,8 @@ class Fusion:
 
     weights: tuple[float, ...] = (1.0, 1.0, 1.0)
     average: str = "logits"
+    classes: tuple[str, ...] = ()
+    """The outputs in order, where the members' checkpoints say it."""
 
     def __post_init__(self) -> None:
         if self.average not in _AVERAGES:
@@ -97,7 +101,7 @@ class AbawEnsemble(nn.Module):
         transformer: abaw_cnn_transformer.AbawCnnTransformer,
     ) -> None:
         super().__init__()
-        self.input_spec = rnn.input_spec
+        self.input_spec = dataclasses.replace(rnn.input_spec, classes=fusion.classes)
         self.middle = rnn.middle
         self.averages_probabilities = fusion.average == "softmax"
         self.cnn, self.rnn, self.transformer = cnn, rnn, transformer
@@ -116,8 +120,12 @@ def build(
     rnn: str = "", transformer: str = "", clip_len: int = 9, size: int = 224, width: int = 64,
     blocks: tuple[int, ...] = BLOCKS, dim: int = 768, dropout: float = 0.5, quirk: str = "none",
 ) -> AbawEnsemble:  # fmt: skip
-    """A network with random weights from torch's global generator, or with those of the files that are named."""
-    fusion = Fusion(tuple(weights), average)
+    """A network with random weights from torch's global generator, or with those of the files that are named.
+
+    Where these are ferbench's checkpoints they say the classes, however many; ModelError when they know different ones.
+    """
+    fusion = Fusion(tuple(weights), average, _classes_of([path for path in (cnn, rnn, transformer) if path]))
+    num_classes = len(fusion.classes) or num_classes
     network = AbawEnsemble(
         fusion,
         abaw_cnn.build(num_classes, size=size, width=width, blocks=blocks),
@@ -137,7 +145,22 @@ def build(
     return network
 
 
+def _classes_of(paths: Sequence[str]) -> tuple[str, ...]:
+    known: dict[str, tuple[str, ...]] = {}
+    for path in paths:
+        check_file(Path(path))
+        about = read_about(Path(path)) if path.endswith(".safetensors") else None
+        if about:
+            known[path] = about.labels
+    if len(set(known.values())) > 1:
+        told = "; ".join(f"{path}: {', '.join(labels)}" for path, labels in known.items())
+        raise ModelError(
+            f"abaw-ensemble: the checkpoints know different classes, or an order of their own ({told}); train them on one "
+            "manifest, or let ferbench evaluate join them: --model once per checkpoint"
+        )
+    return next(iter(known.values()), ())
+
+
 def _fill(member: nn.Module, path: str, convert: Convert) -> None:
-    check_file(Path(path))
     weights = read_weights(Path(path))
     load_into(member, weights.state, Loading(path, wrapper=weights.wrapper, convert=convert))
