@@ -2,7 +2,7 @@
 
 The clips are cut from the videos that are named: ranges of 64 frames, the largest middle square, as JPEG of quality 95 at
 224 x 224 pixels (DFEW's and FERV39k's faces) and at 112 x 112 (what `ferbench align` writes), stored as folders of frames,
-as one tar, as one parquet file, and as videos; and the first frame of each alone, as images. No face is detected: how
+as one tar, as one parquet file, and as videos; and every fourth frame of them alone, as images. No face is detected: how
 pixels are read does not depend on it.
 
     peer        a torch Dataset and DataLoader as the published repositories have them: PIL opens each frame, then a crop of
@@ -111,8 +111,17 @@ def store(videos: list[Path], count: int, root: Path, *, side: int) -> dict[str,
             packer.done(name)
         found[suffix[1:]] = manifest("frames", list(packed.values()))
     found["videos"] = manifest("video", [f"{name}.mp4" for name in names])
-    found["images"] = manifest("image", [f"{name}/00001.jpg" for name in names])
     return found
+
+
+def stills(folders: Manifest) -> Manifest:
+    """Every fourth frame as a sample of its own."""
+    names = [f"{path}/{number:05d}" for path in folders.column("path") for number in range(1, LENGTH + 1, 4)]
+    columns = {
+        "sample_id": names, "path": [f"{name}.jpg" for name in names], "media": ["image"] * len(names),
+        "label": [number % len(CLASSES) for number in range(len(names))],
+    }  # fmt: skip
+    return manifest_of(columns, labels=folders.labels, name="images", root=folders.root)
 
 
 # --- the peer ---------------------------------------------------------------------------------------------------------
@@ -129,13 +138,12 @@ class PeerClips(Dataset):
 
     def indices(self, count: int) -> list[int]:
         """TSN segments, a frame from each."""
-        if self.taken == 1:
-            return [0]
         step = count // self.taken
         return [place * step + random.randrange(step) for place in range(self.taken)]
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        files = sorted((self.root / self.names[index]).glob("*.jpg"))
+        place = self.root / self.names[index]
+        files = sorted(place.glob("*.jpg")) if self.taken > 1 else [place]
         pictures = [Image.open(files[place]).convert("RGB") for place in self.indices(len(files))]
         pictures = group_flip(group_sized_crop(pictures))
         stacked = np.concatenate([np.array(picture) for picture in pictures], axis=2)
@@ -173,7 +181,7 @@ def peer_epochs(
     manifest: Manifest, *, taken: int, workers: int, batch_size: int
 ) -> Callable[[int], Iterator[torch.Tensor]]:
     """Epoch -> its batches."""
-    names, labels = [path.partition("/")[0] for path in manifest.column("path")], manifest.column("label")
+    names, labels = manifest.column("path"), manifest.column("label")
     loader = DataLoader(
         PeerClips(manifest.root, names, labels, taken=taken), batch_size=batch_size, shuffle=True, num_workers=workers,
         persistent_workers=workers > 0,
@@ -204,32 +212,31 @@ def own_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def measure(stored: dict[str, Manifest], arguments: argparse.Namespace) -> None:
-    """Print the table of clips a second."""
-    kinds = [kind for kind in stored if kind != "images"]
-    for title, wanted, spec in (("clips", kinds, SPEC), ("images", ["images"], IMAGES)):
-        source = stored["folders"]
-        size = arguments.batch_size if title == "clips" else arguments.batch_size * 8
-        print(f"training {title} a second; median of {arguments.repeats} rounds, range")
-        print(f"{'workers':>8} {'from':12} {'a second':>9} {'range':>16} {'times the peer':>15} {'cpu ms each':>12}")
-        for workers in (0, 1, 2):
-            contenders = {"peer": peer_epochs(source, taken=spec.clip_len, workers=workers, batch_size=size)}
-            contenders |= {kind: our_epochs(stored[kind], spec, workers=workers, batch_size=size) for kind in wanted}
-            times: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-            for round_ in range(arguments.repeats + 1):
-                order = list(contenders.items())
-                for name, epochs in order if round_ % 2 else order[::-1]:
-                    found = seconds_of(epochs, round_, arguments.clips)
-                    if round_:
-                        times[name].append(found)
-            rates = {name: [arguments.clips / wall for wall, _ in each] for name, each in times.items()}
-            base = statistics.median(rates["peer"])
-            for name, each in rates.items():
-                middle = statistics.median(each)
-                cpu = 1000 * statistics.median(processor for _, processor in times[name]) / arguments.clips
-                shown = f"{cpu:12.2f}" if workers == 0 and name != "videos" else f"{'':12}"
-                span = f"{min(each):.1f}..{max(each):.1f}"
-                print(f"{workers:8} {name:12} {middle:9.1f} {span:>16} {middle / base:15.2f} {shown}", flush=True)
+def measure(
+    contenders: dict[str, tuple[Manifest, InputSpec]], arguments: argparse.Namespace, *, batch_size: int
+) -> None:
+    """Print a table of samples a second; the first contender is also what the peer reads."""
+    source, spec = next(iter(contenders.values()))
+    print(f"{'workers':>8} {'from':12} {'a second':>9} {'range':>18} {'times the peer':>15} {'cpu ms each':>12}")
+    for workers in (0, 1, 2):
+        runs = {"peer": peer_epochs(source, taken=spec.clip_len, workers=workers, batch_size=batch_size)}
+        for name, (manifest, own) in contenders.items():
+            runs[name] = our_epochs(manifest, own, workers=workers, batch_size=batch_size)
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+        for round_ in range(arguments.repeats + 1):
+            order = list(runs.items())
+            for name, epochs in order if round_ % 2 else order[::-1]:
+                found = seconds_of(epochs, round_, len(source))
+                if round_:
+                    times[name].append(found)
+        rates = {name: [len(source) / wall for wall, _ in each] for name, each in times.items()}
+        base = statistics.median(rates["peer"])
+        for name, each in rates.items():
+            middle = statistics.median(each)
+            cpu = 1000 * statistics.median(processor for _, processor in times[name]) / len(source)
+            shown = f"{cpu:12.2f}" if workers == 0 and name != "videos" else ""
+            span = f"{min(each):.1f}..{max(each):.1f}"
+            print(f"{workers:8} {name:12} {middle:9.1f} {span:>18} {middle / base:15.2f} {shown}", flush=True)
 
 
 def measure_waiting(stored: dict[str, Manifest], arguments: argparse.Namespace) -> None:
@@ -289,8 +296,14 @@ def main() -> None:
             root = work / str(side)
             root.mkdir()
             stored = store(videos, arguments.clips, root, side=side)
-            print(f"\nstored at {side} x {side}")
-            measure(stored, arguments)
+            print(
+                f"\ntraining clips of 16 frames, stored at {side} x {side}; median of {arguments.repeats} rounds, range"
+            )
+            clips = {name: (manifest, SPEC) for name, manifest in stored.items()}
+            measure(clips, arguments, batch_size=arguments.batch_size)
+            images = stills(stored["folders"])
+            print(f"\ntraining images ({len(images)}), stored at {side} x {side}")
+            measure({"images": (images, IMAGES)}, arguments, batch_size=8 * arguments.batch_size)
         if arguments.wait_batches:
             measure_waiting(stored, arguments)
     finally:

@@ -80,7 +80,7 @@ class Loader:
         if task.window:
             return [self._window_frame(path, sample.path) for path in task.window]
         sampler: Any = clip_sampler(self._manifest, sample, self._spec)
-        if self._is_train:
+        if self._is_train and sampler.mode != "all":
             sampler = _DrawnFrames(sampler, (self._options.seed, self._epoch, sample.sample_id, turn))
         return read_sample_frames(self._manifest, sample, sampler, self._reader)
 
