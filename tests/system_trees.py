@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from trees import affectnet_8, dfew, spread, write
 
-CK_CODES = {1: "anger", 2: "contempt", 3: "disgust", 4: "fear", 5: "happy", 6: "sadness", 7: "surprise"}
 SHORT_CLIP = "00003"
 """The DFEW clip that has twelve frames."""
 
@@ -115,13 +114,13 @@ def fer2013_csv(root: Path, counts: Sequence[int] = (3, 1, 2)) -> None:
     write(root / "fer2013.csv", "\n".join(lines) + "\n")
 
 
-def ck_plus_sequences(root: Path, *, subjects: int = 20) -> dict[str, int]:
-    """CK+ below `root`: two sequences of four frames for every subject, and one without a label; `S005/001` -> code."""
+def ck_plus_sequences(root: Path, *, subjects: int = 20, each: int = 1) -> dict[str, int]:
+    """CK+ below `root`: `each` sequences of four frames for a subject, and one without a label; `S005/001` -> code."""
     codes = {}
     for place in range(subjects):
         subject = f"S{5 * (place + 1):03d}"
-        for number in range(2):
-            codes[f"{subject}/{number + 1:03d}"] = (2 * place + number) % 7 + 1
+        for number in range(each):
+            codes[f"{subject}/{number + 1:03d}"] = (each * place + number) % 7 + 1
     for name, code in codes.items():
         stem = name.replace("/", "_")
         for frame in range(1, 5):
