@@ -4,7 +4,9 @@ import io
 import subprocess
 import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,14 +14,16 @@ import pytest
 import torch
 from evaluate_fixtures import write_picture
 
-from ferbench.errors import UsageError
-from ferbench.feeding import FeedOptions, feed
+from ferbench.errors import MediaError, UsageError
+from ferbench.feeding import FeedOptions, check_augmentations, feed
 from ferbench.inputspec import InputSpec
 from ferbench.jobs.evaluate import ViewOptions
 from ferbench.jobs.evaluate.tasks import plan_tasks
 from ferbench.labels import LabelSet
 from ferbench.manifest import Manifest, manifest_of
-from ferbench.training.recipe import Choice
+from ferbench.media.kinds import frame_file_names
+from ferbench.media.packs import find_place, picture_bytes
+from ferbench.training.recipe import Choice, read_recipe, recipe_names
 
 VIDEOS = {"a": [1, 2, 4, 7], "b": list(range(1, 13)), "c": [3]}
 """Frame numbers of each video that have a label; the red of a frame is its number, 100 more in b, 200 more in c."""
@@ -157,6 +161,89 @@ def test_packs_give_the_pixels_of_folders(stored, kind, workers):
     other = batches(stored[kind], spec, augment=augment, workers=workers)
     assert [batch.sample_ids for batch in one] == [batch.sample_ids for batch in other]
     assert all(torch.equal(a.clips, b.clips) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("use_dictionary", [True, False])
+def test_a_parquet_file_is_read_right_however_it_was_written(tmp_path, compression, use_dictionary):
+    rng = np.random.default_rng(3)
+    data = [rng.integers(0, 256, 900, dtype=np.uint8).tobytes() for _ in range(40)]
+    data[7] = data[3]  # one picture twice: a dictionary holds it once
+    data[11] = data[12][:50]  # one that is the beginning of another
+    rows = [
+        {"key": f"c{row}", "frames": [{"bytes": data[8 * row + k], "path": f"{k}.jpg"} for k in range(8)]}
+        for row in range(5)
+    ]
+    path = tmp_path / "00000.parquet"
+    how = {"compression": compression, "use_dictionary": use_dictionary, "row_group_size": 2}
+    pq.write_table(pa.Table.from_pylist(rows), path, **how)
+    wanted = [(row, k) for row in range(5) for k in range(8)] * 3
+    places = [find_place(f"{path}/c{row}/{k}.jpg") for row, k in wanted]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(picture_bytes, places))
+    assert found == [data[8 * row + k] for row, k in wanted]
+    assert frame_file_names(path / "c1") == [f"{k}.jpg" for k in range(8)]
+    with pytest.raises(MediaError, match="no picture"):
+        picture_bytes(find_place(f"{path}/c1/9.jpg"))
+
+
+def test_stills_in_packs_are_read(tmp_path):
+    write_picture(tmp_path / "one.png", (10, 200, 30))
+    data = (tmp_path / "one.png").read_bytes()
+    rows = [{"key": name, "image": {"bytes": data, "path": "png"}} for name in ("a", "b")]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "0.parquet", compression="none")
+    columns = {
+        "sample_id": ["a", "b"],
+        "path": ["0.parquet/a.png", "0.parquet/b.png"],
+        "media": ["image"] * 2,
+        "label": [0, 1],
+    }
+    manifest = manifest_of(columns, labels=LabelSet.of(("x", "y")), name="stills", root=tmp_path)
+    (batch,) = batches(manifest, InputSpec(layout="NCHW", height=4, width=4, range="0..255"))
+    assert batch.clips[:, :, 0, 0].tolist() == [[10, 200, 30]] * 2
+
+
+def test_videos_are_fed_the_frames_that_were_drawn(tmp_path):
+    film = cv2.VideoWriter(str(tmp_path / "one.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 25, (32, 32))
+    for frame in range(12):
+        film.write(np.full((32, 32, 3), 20 * frame, np.uint8))
+    film.release()
+    (tmp_path / "text.mp4").write_bytes(b"no video")
+    columns = {"sample_id": ["one", "text"], "path": ["one.mp4", "text.mp4"], "media": ["video"] * 2, "label": [0, 1]}
+    manifest = manifest_of(columns, labels=LabelSet.of(("x", "y")), name="films", root=tmp_path)
+    spec = InputSpec(clip_len=4, height=8, width=8, range="0..255")
+    seen = set()
+    for epoch in range(3):
+        (batch,) = batches(manifest, spec, epoch=epoch, workers=2)
+        (other,) = batches(manifest, spec, epoch=epoch)
+        assert torch.equal(batch.clips, other.clips)
+        frames = (batch.clips[0, :, 0].mean(dim=(1, 2)) / 20).round().int().tolist()
+        assert [frame // 3 for frame in frames] == [0, 1, 2, 3]
+        seen.add(tuple(frames))
+        assert batch.failed[0][1].startswith("not-a-video: text.mp4")
+    assert len(seen) > 1
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["9.jpg", "10.jpg"],
+        ["01.jpg", "10.jpg", "02.jpg"],
+        ["a1.jpg", "a2.jpg"],
+        ["1.jpg", "2.png"],
+        ["01.jpg", "2.jpeg"],
+    ],
+)
+def test_names_of_frames_are_in_the_order_of_their_numbers(tmp_path, names):
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / ".hidden.jpg").touch()
+    assert frame_file_names(tmp_path) == sorted(names, key=lambda name: int(name.strip("a").partition(".")[0]))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_the_augmentations_of_every_recipe_exist(name):
+    check_augmentations(read_recipe(name).augment)
 
 
 def test_importing_the_package_loads_no_torch():
