@@ -158,9 +158,18 @@ def test_balanced_draws_every_class_equally_often_and_every_sample_of_a_class():
     assert seen[-3:].min() > 40 * 34 / 3 * 0.8
 
 
+def test_a_sample_that_is_drawn_again_is_not_beside_itself():
+    ids = [f"s{number}" for number in range(41)]
+    draws = epoch_order(ids, [0] * 40 + [1], FeedOptions(balanced=True), epoch=0)
+    places = [place for place, draw in enumerate(draws) if draw.index == 40]
+    assert len(places) in (20, 21)
+    assert max(places) - min(places) > 30
+
+
 def test_a_sample_that_is_drawn_again_is_augmented_anew(good):
     rare = good.where([True, True, True, True, *[False] * 6]).with_columns(label=[0, 0, 0, 1])
-    found = batches(rare, balanced=True, batch_size=8)
+    spec = dataclasses.replace(SPEC, clip_len=6)  # all frames, so that nothing but the augmentation differs
+    found = batches(rare, spec=spec, balanced=True, batch_size=8)
     rows = [
         clip.numpy().tobytes()
         for batch in found
@@ -353,15 +362,15 @@ def test_a_feed_that_is_given_up_leaves_no_threads(good):
 def pictures(folder: Path) -> list[Path]:
     """Many kinds of file; the last three cannot be read."""
     rng = np.random.default_rng(2)
-    colour = Image.fromarray(rng.integers(0, 256, (13, 18, 3), dtype=np.uint8))
+    colour = Image.fromarray(rng.integers(0, 256, (61, 90, 3), dtype=np.uint8))
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
     kinds = {
         "plain.jpg": (colour, {}), "sharp.jpg": (colour, {"quality": 100, "subsampling": 0}),
         "steps.jpg": (colour, {"progressive": True}), "grey.jpg": (colour.convert("L"), {}),
         "four.jpg": (colour.convert("CMYK"), {}), "turned.jpg": (colour, {"exif": exif}),
-        "profile.jpg": (colour, {"icc_profile": b"nothing"}), "one.png": (colour, {}),
-        "clear.png": (colour.convert("RGBA"), {}),
+        "own.jpg": (colour, {"keep_rgb": True}), "profile.jpg": (colour, {"icc_profile": b"nothing"}),
+        "one.png": (colour, {}), "clear.png": (colour.convert("RGBA"), {}),
     }  # fmt: skip
     for name, (picture, how) in kinds.items():
         picture.save(folder / name, **how)

@@ -95,7 +95,7 @@ def _is_plain_jpeg(data: bytes) -> bool:
         if marker in (0xC0, 0xC1, 0xC2):  # start of frame: precision, height, width, components
             height, width = (int.from_bytes(data[place + at : place + at + 2], "big") for at in (5, 7))
             return data[place + 4] == 8 and data[place + 9] in (1, 3) and height * width <= MAX_PIXELS
-        if marker == 0xE1 or marker == 0xEE:  # EXIF; Adobe's colour transform
+        if marker == 0xE1:  # EXIF
             return False
         place += 2 + length
     return False
