@@ -41,7 +41,8 @@ def feed(
     `samples` are rows of `manifest`, which gives root, recipe and, for a model of windows, the neighbours: train on a
     manifest of the train part. `train` draws frames at random and augments; else pixels are those of `evaluate`. Which
     pixels a sample gives depends on (seed, epoch, sample_id) and the train form alone. A sample that cannot be read is in
-    `Batch.failed`. Every process yields the same number of batches; some may be empty.
+    `Batch.failed`. Every process yields the same number of batches; some may be empty, and a step that waits for all
+    processes (DistributedDataParallel) must then be taken by those too.
 
     Raises UsageError for options that do not fit, DataError for a sample without a label.
     """
