@@ -108,6 +108,15 @@ def test_the_aggregator_is_a_sum_until_it_has_learnt_to_weigh() -> None:
     torch.testing.assert_close(scored(layer, maps, shortcut), maps + shortcut)
 
 
+def test_a_new_aggregator_is_near_the_sum() -> None:
+    torch.manual_seed(0)
+    maps, shortcut = torch.randn(2, 8, 16, 4, 4).unbind()
+    with torch.no_grad():
+        joined = ChannelAggregator(16).train()(maps, shortcut)
+    apart = (joined - maps - shortcut).abs().mean()
+    assert float(apart) < 0.1 * float((maps + shortcut).abs().mean())
+
+
 def test_the_aggregator_weighs_by_the_place_and_by_the_mean_of_all() -> None:
     layer = constant(
         ChannelAggregator(1), local_weight=1.0, local_norm_weight=1.0, whole_weight=2.0, whole_norm_weight=1.0

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _KERNEL = 7
+_FIRST_SCALE = 0.1
 
 
 class Gate(nn.Module):
@@ -97,7 +98,8 @@ class ChannelAggregator(nn.Module):
     """Two maps become one: 2 w x + 2 (1 - w) shortcut, with a weight w per channel and place.
 
     w is the sigmoid of two scales of x + shortcut: what a place holds, and what the whole map does on average. With w of
-    1/2 it is the plain sum.
+    1/2 it is the plain sum, and it begins near that: with torch's scales of 1 the weights of ten of these are random ones,
+    and a small training set is not enough to get out of that.
     """
 
     def __init__(self, channels: int) -> None:
@@ -106,6 +108,8 @@ class ChannelAggregator(nn.Module):
         self.local_norm = nn.BatchNorm2d(channels)
         self.whole = nn.Conv2d(channels, channels, 1, bias=False)
         self.whole_norm = nn.BatchNorm2d(channels)
+        for norm in (self.local_norm, self.whole_norm):
+            nn.init.constant_(norm.weight, _FIRST_SCALE)
 
     def forward(self, maps: Tensor, shortcut: Tensor) -> Tensor:
         both = maps + shortcut
