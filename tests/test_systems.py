@@ -8,10 +8,16 @@ that the pieces fit, and what the report says of them.
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 import system_trees
+from conftest import REPOSITORY
+
+from ferbench.models import MODELS
+from ferbench.training.recipe import default_recipe, read_recipe, recipe_names
 
 CPU = ("--device", "cpu")
 LAST = ("--select-on", "last", "-o", "epochs=1")
@@ -245,3 +251,31 @@ def test_efea_msm_goes_from_ck_plus_to_ten_folds_by_subject(study):
     )
     assert stamp(report)["folds"] == 10
     assert not stamp(report)["crossing"].get("subject")
+
+
+# --- the README -------------------------------------------------------------------------------------------------------
+
+
+def test_the_readme_has_a_line_for_each_system_with_a_page_a_model_and_a_recipe():
+    text = (REPOSITORY / "README.md").read_text()
+    table = text[text.index("## The published systems") :].partition("\n## From")[0]
+    rows = [row.split("|")[1:-1] for row in table.splitlines() if row.startswith("| [")]
+    models = []
+    for name, _, train, _ in rows:
+        assert (REPOSITORY / re.search(r"\((.+?)\)", name)[1]).is_file()
+        words = shlex.split(train.strip().strip("`"))
+        models.append(words[words.index("--model") + 1])
+        assert any(read_recipe(recipe).model == models[-1] for recipe in recipe_names())
+    assert models == ["ms", "former-dfer", "mfer", "efea-msm", "abaw-cnn", "abaw-cnn-rnn"]
+    assert set(models) < set(MODELS)
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset"),
+    [("ms", "dfew"), ("ms", "ferv39k"), ("former-dfer", "dfew"), ("mfer", "raf-db"), ("mfer", "affectnet-7"),
+     ("mfer", "affectnet-8"), ("mfer", "ferplus"), ("efea-msm", "fer2013"), ("efea-msm", "ck-plus"),
+     ("abaw-cnn", "aff-wild2"), ("abaw-cnn-rnn", "aff-wild2"), ("abaw-cnn-transformer", "aff-wild2")],
+)  # fmt: skip
+def test_model_and_dataset_say_the_recipe(model, dataset):
+    recipe = read_recipe(default_recipe(model, dataset))
+    assert (recipe.name, recipe.model) == (f"{model}-{dataset}", model)
