@@ -254,9 +254,7 @@ def measure_waiting(stored: dict[str, Manifest], arguments: argparse.Namespace) 
             name: manifest.where([row < count for row in range(len(manifest))]) for name, manifest in stored.items()
         }
         contenders = {"peer": peer_epochs(chosen["folders"], taken=TAKEN, workers=workers, batch_size=8)}
-        contenders |= {
-            kind: our_epochs(chosen[kind], SPEC, workers=workers, batch_size=8) for kind in ("folders", "parquet")
-        }
+        contenders |= {kind: our_epochs(chosen[kind], SPEC, workers=workers, batch_size=8) for kind in ("folders",)}
         for name, epochs in contenders.items():
             waited, begun = 0.0, time.perf_counter()
             asked = begun
