@@ -106,5 +106,7 @@ def _array_element(environment: Mapping[str, str]) -> Share:
 def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:
     text = environment.get(name, "" if default is None else str(default))
     if not re.fullmatch(r"\d{1,9}", text):
-        raise UsageError(f"--shard auto: the variable {name} should be a whole number, and is {text!r}; say --shard i/n")
+        raise UsageError(
+            f"--shard auto: the variable {name} should be a whole number, and is {text!r}; say --shard i/n"
+        )
     return int(text)

@@ -13,8 +13,8 @@ PACKAGE = REPOSITORY / "ferbench"
 
 LAYERS = [
     # values: plain data and rules
-    {"_version", "errors", "sharding", "storage", "tables", "labels", "faces", "inputspec", "recipe", "manifest", "sampling",
-     "protocol", "metrics", "resampling", "intervals", "predictions", "comparisons", "report", "settings", "findings",
+    {"_version", "errors", "sharding", "storage", "tables", "labels", "faces", "inputspec", "recipe", "manifest",
+     "sampling", "protocol", "metrics", "resampling", "intervals", "predictions", "comparisons", "report", "settings", "findings",
      "textfiles", "splitting", "validation"},
     # parts: each does one thing
     {"media", "detection", "alignment", "models", "engines", "rendering", "progress", "device", "cards", "datasets",
@@ -28,8 +28,8 @@ LAYERS = [
 
 VALUE_ORDER = [
     "_version", "errors", "sharding", "storage", "tables", "labels", "findings", "textfiles", "faces", "sampling",
-    "inputspec", "recipe", "settings", "manifest", "protocol", "splitting", "validation", "metrics", "resampling", "intervals",
-    "predictions", "comparisons", "report",
+    "inputspec", "recipe", "settings", "manifest", "protocol", "splitting", "validation", "metrics", "resampling",
+    "intervals", "predictions", "comparisons", "report",
 ]  # fmt: skip
 """Within the values, each imports only those before it."""
 
