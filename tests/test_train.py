@@ -155,6 +155,10 @@ def test_a_warm_start_begins_from_the_checkpoint_and_says_what_began_anew(splits
         ),
         (["--fold", "1"], "say what to train: --model NAME, or --recipe NAME"),
         (["--model", "mini-xception", "--fold", "1", "-o", "lrate=1"], "-o lrate: no such key of a training recipe"),
+        (
+            ["--model", "mini-xception", "--fold", "1", "-o", "drop-last=true", "-o", "batch-size=64"],
+            "samples do not fill a batch of 64, and the recipe drops what does not: -o batch-size=N or -o drop-last=false",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_said_with_the_next_step(arguments, message, splits, tmp_path, ferbench):

@@ -1,6 +1,7 @@
 """Training recipes, losses, optimizers, schedules, mixing and freezing, each against numbers worked by hand or by torch."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,9 +48,11 @@ def test_every_recipe_that_comes_with_ferbench_is_read_and_names_what_the_tables
     [
         ("lr", "0.1", lambda own: own.optimizer.settings["lr"] == 0.1),
         ("optimizer.momentum", "0.5", lambda own: own.optimizer.settings["momentum"] == 0.5),
-        ("optimizer", "adamw", lambda own: own.optimizer == Choice("adamw", {"lr": 0.01, "momentum": 0.9})),
+        ("optimizer", "adamw", lambda own: own.optimizer == Choice("adamw", {"lr": 0.01})),
         ("step", "7", lambda own: own.schedule.settings["step"] == 7),
-        ("schedule", "none", lambda own: own.schedule.name == "none"),
+        ("optimizer", "sgd", lambda own: own.optimizer == Choice("sgd", {"lr": 0.01, "momentum": 0.9})),
+        ("schedule", "none", lambda own: own.schedule == Choice("none")),
+        ("drop-last", "true", lambda own: own.drop_last is True),
         ("loss", "large-margin", lambda own: own.loss == Choice("large-margin")),
         ("batch_size", "4", lambda own: own.batch_size == 4),
         ("balanced", "true", lambda own: own.balanced is True),
@@ -80,6 +83,13 @@ def test_any_key_can_be_overridden(given, value, of):
 def test_a_recipe_that_cannot_be_is_refused_with_the_key_and_the_rule(values, message):
     with pytest.raises(UsageError, match=message):
         recipe(**values)
+
+
+def test_every_key_of_a_recipe_is_documented():
+    text = (Path(__file__).parent.parent / "manifests/README.md").read_text(encoding="utf-8")
+    documented = text.partition("# Training recipes")[2]
+    keys = set(recipe().as_dict()) - {"name"}  # of the file
+    assert sorted(key for key in keys if f"`{key}`" not in documented) == []
 
 
 def test_a_misspelt_override_is_refused_with_the_nearest_key():

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ferbench.detection.area import Summed, bins, crop_and_resize, resize_area
 from ferbench.detection.boxes import (
     Candidates,
+    concatenate,
     corrected,
     crop_bounds,
     is_usable,
@@ -29,7 +30,7 @@ from ferbench.detection.boxes import (
     suppress_windows,
     window_candidates,
 )
-from ferbench.detection.near import Look, windows_near
+from ferbench.detection.near import Look, Windows, windows_near
 from ferbench.detection.pyramid import STRIDE, Level
 
 if TYPE_CHECKING:
@@ -61,28 +62,32 @@ class Cascade:
 
     def run(self, pixels: Summed, levels: Sequence[Level]) -> Candidates:
         """All faces that begin as a window on one of `levels`, at least one."""
-        return self.landmarked(pixels, self.refined(pixels, self.proposed(pixels, levels)))
+        return self.judged(pixels, self.proposed(pixels, levels))
 
-    def proposed(self, pixels: Summed, levels: Sequence[Level]) -> Candidates:
+    def judged(self, pixels: Summed, windows: Windows) -> Candidates:
+        """The faces that begin as one of `windows`."""
+        thinned = _thinned(windows.candidates, windows.level)
+        return self.landmarked(pixels, self.refined(pixels, thinned))
+
+    def proposed(self, pixels: Summed, levels: Sequence[Level]) -> Windows:
         """Stage 1: P-Net slides over the cells of each level."""
         strips = [(number, first) for number, level in enumerate(levels) for first in strip_starts(level, len(pixels))]
         images = (strip_image(pixels, levels[number], first) for number, first in strips)
         passed = self.pnet.passing(images, self.thresholds[0])
         if not len(passed.image):
-            return no_candidates()
+            return Windows(no_candidates(), np.zeros(0, np.int64))
         number, first = np.array(strips)[passed.image].T
         left = np.array([level.left for level in levels])[number]
         scale = np.array([level.scale for level in levels], np.float32)[number]
-        windows = window_candidates(
+        candidates = window_candidates(
             passed.frame, passed.row + first, passed.column + left,
             scores=passed.scores, offsets=passed.offsets, scale=scale,
         )  # fmt: skip
-        return _thinned(windows, number)
+        return Windows(candidates, number)
 
     def run_near(self, pixels: Summed, groups: Sequence[Sequence[Look]]) -> Candidates:
         """The faces near each entry of `groups`, whose pixels are a frame of `pixels` each; see near.py."""
-        windows = windows_near(self.pnet, pixels, groups, self.thresholds[0])
-        return self.landmarked(pixels, self.refined(pixels, _thinned(windows.candidates, windows.level)))
+        return self.judged(pixels, windows_near(self.pnet, pixels, groups, self.thresholds[0]))
 
     def refined(self, pixels: Summed, candidates: Candidates) -> Candidates:
         """Stage 2: R-Net looks at each candidate at 24x24."""
@@ -109,6 +114,13 @@ class Cascade:
         judged = replace(candidates, offsets=offsets, scores=scores, landmarks=landmarks)
         passed = corrected(judged[scores > self.thresholds[2]], last_pixel=1)
         return suppress_inside(passed, threshold=NMS_PER_FRAME)
+
+
+def on_finer_levels(fine: Windows, coarse: Windows, *, num_fine: int) -> Windows:
+    """The windows of all levels, from those of the `num_fine` finest and those of the others."""
+    return Windows(
+        concatenate([fine.candidates, coarse.candidates]), np.concatenate([fine.level, coarse.level + num_fine])
+    )
 
 
 def _thinned(windows: Candidates, level: NDArray[np.int64]) -> Candidates:

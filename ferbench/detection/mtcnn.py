@@ -29,7 +29,7 @@ from torch.nn.functional import conv2d, pad, prelu
 
 from ferbench.detection.area import CHANNELS, summed
 from ferbench.detection.boxes import Candidates, concatenate, suppress_inside
-from ferbench.detection.cascade import NMS_PER_FRAME, Cascade
+from ferbench.detection.cascade import NMS_PER_FRAME, Cascade, on_finer_levels
 from ferbench.detection.frames import batches_of_one_size, check_frames, check_priors, faces_from_arrays
 from ferbench.detection.near import looks_near
 from ferbench.detection.options import DetectorOptions
@@ -85,15 +85,20 @@ class Mtcnn:
         check_frames(frames)
         return [self._detect_large(frame) for frame in frames]
 
+    @torch.inference_mode()
     def _detect_large(self, frame: NDArray[np.uint8]) -> list[Face]:
         levels = self._pyramid(frame)
-        coarse = levels[FINEST_LEVELS:]
-        if coarse:
-            (faces,) = self._detect_batch([frame], coarse)
-            # A face half as large would still fill the window of the finest level looked at.
-            if any(face.score >= SURE and face.size >= 2 * WINDOW / coarse[0].scale for face in faces):
-                return faces
-        return self._detect_batch([frame], levels)[0]
+        fine, coarse = levels[:FINEST_LEVELS], levels[FINEST_LEVELS:]
+        if not coarse:
+            return self._detect_batch([frame], levels)[0]
+        pixels = summed([frame], device=self.device)
+        windows = self._cascade.proposed(pixels, coarse)
+        (faces,) = _faces(self._cascade.judged(pixels, windows), frames=1)
+        # A face half as large would still fill the window of the finest level looked at.
+        if any(face.score >= SURE and face.size >= 2 * WINDOW / coarse[0].scale for face in faces):
+            return faces
+        every = on_finer_levels(self._cascade.proposed(pixels, fine), windows, num_fine=len(fine))
+        return _faces(self._cascade.judged(pixels, every), frames=1)[0]
 
     def search(self, frames: Sequence[NDArray[np.uint8]], priors: Sequence[NDArray[np.float32]]) -> list[list[Face]]:
         """The faces near given boxes only, as `ferbench.detection.LocalDetector.search` says."""

@@ -66,6 +66,8 @@ class TrainRecipe:
     """In order; each is the same for all frames of a clip."""
     balanced: bool = False
     """Draw every class equally often."""
+    drop_last: bool = False
+    """Leave the samples out that do not fill an epoch's last batch: others every time, as the order is."""
     mixup: float = 0.0
     """Alpha of the Beta distribution; 0 is off (Zhang et al. 2018)."""
     clip_norm: float = 0.0
@@ -164,7 +166,7 @@ def recipe_of(values: Mapping[str, Any], *, where: str) -> TrainRecipe:
 def overridden(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """`values` with `overrides`: a key of the recipe, `table.key`, or the last part of one alone where that is clear.
 
-    `lr` is `optimizer.lr`; `optimizer=adamw` changes the name and keeps the settings.
+    `lr` is `optimizer.lr`. `optimizer=adamw` keeps lr and weight-decay, `loss=` and `schedule=` nothing of another's settings.
     Text is read as TOML reads it where it can be, else taken as text. UsageError for a key that no table has.
     """
     result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
@@ -179,7 +181,8 @@ def overridden(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
             key = key.replace("-", "_") if table in ("options", "input") else key
             result[table] = {**result[table], key: parsed}
         elif isinstance(result.get(key), dict) and not isinstance(parsed, Mapping):
-            result[key] = {**result[key], "name": parsed}
+            kept = result[key] if parsed == result[key].get("name") else _shared_settings(key, result[key])
+            result[key] = {**kept, "name": parsed}
         else:
             result[key] = {"name": parsed} if key in _CHOICES and isinstance(parsed, str) else parsed
     return result
@@ -192,6 +195,12 @@ _SHORT = {
     "sampler": ("input", "sampler"),
 }  # fmt: skip
 """Keys that are said without their table."""
+
+
+def _shared_settings(key: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that mean the same in every row of the table."""
+    every = ("lr", "weight-decay") if key == "optimizer" else ()
+    return {name: value for name, value in values.items() if name.replace("_", "-") in every}
 
 
 def _found(parts: Sequence[str], values: Mapping[str, Any], known: set[str]) -> list[str]:

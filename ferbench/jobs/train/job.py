@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ferbench.device import choose_device
+from ferbench.errors import UsageError
 from ferbench.jobs.train.data import Parts, parts_of
 from ferbench.jobs.train.options import TrainOptions
 from ferbench.manifest import Manifest
@@ -100,15 +101,20 @@ def train(
 def _training(
     network: Network, parts: Parts, recipe: TrainRecipe, options: TrainOptions, *, device: str, ranks: Ranks
 ) -> Training:
-    from ferbench.feeding import FeedOptions, check_augmentations, feed
+    from ferbench.feeding import FeedOptions, check_augmentations, feed, num_batches
     from ferbench.training.loop import Training
 
     check_augmentations(recipe.augment)
     learns = FeedOptions(
         batch_size=recipe.batch_size, workers=options.workers, seed=recipe.seed, shuffle=True, balanced=recipe.balanced,
-        rank=ranks.rank, world=ranks.world, augment=recipe.augment,
+        drop_last=recipe.drop_last, rank=ranks.rank, world=ranks.world, augment=recipe.augment,
     )  # fmt: skip
-    judges = dataclasses.replace(learns, shuffle=False, balanced=False, augment=())
+    if not num_batches(len(parts.train), learns):
+        raise UsageError(
+            f"{len(parts.train)} samples do not fill a batch of {recipe.batch_size * ranks.world}, and the recipe drops what "
+            "does not: -o batch-size=N or -o drop-last=false"
+        )
+    judges = dataclasses.replace(learns, shuffle=False, balanced=False, drop_last=False, augment=())
 
     def of(part: Manifest, how: FeedOptions, *, is_train: bool, epoch: int) -> Iterator[Batch]:
         return feed(part, list(part.samples()), network.spec, how, epoch=epoch, train=is_train)
@@ -189,7 +195,7 @@ def _bar(parts: Parts, recipe: TrainRecipe, options: TrainOptions, ranks: Ranks)
 
     from ferbench.feeding import FeedOptions, num_batches
 
-    how = FeedOptions(batch_size=recipe.batch_size, rank=ranks.rank, world=ranks.world)
+    how = FeedOptions(batch_size=recipe.batch_size, drop_last=recipe.drop_last, rank=ranks.rank, world=ranks.world)
     title = f"training {recipe.name or recipe.model}"
     if not ranks.leads:
         return nullcontext(lambda note: None)
