@@ -166,7 +166,7 @@ def recipe_of(values: Mapping[str, Any], *, where: str) -> TrainRecipe:
 def overridden(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """`values` with `overrides`: a key of the recipe, `table.key`, or the last part of one alone where that is clear.
 
-    `lr` is `optimizer.lr`. `optimizer=adamw` keeps lr and weight-decay, `loss=` and `schedule=` nothing of another's settings.
+    `lr` is `optimizer.lr`. `optimizer=adamw` keeps lr and weight-decay; `loss=` and `schedule=` begin anew.
     Text is read as TOML reads it where it can be, else taken as text. UsageError for a key that no table has.
     """
     result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}

@@ -111,8 +111,8 @@ def _training(
     )  # fmt: skip
     if not num_batches(len(parts.train), learns):
         raise UsageError(
-            f"{len(parts.train)} samples do not fill a batch of {recipe.batch_size * ranks.world}, and the recipe drops what "
-            "does not: -o batch-size=N or -o drop-last=false"
+            f"{len(parts.train)} samples do not fill a batch of {recipe.batch_size * ranks.world}, and the recipe drops "
+            "what does not: -o batch-size=N or -o drop-last=false"
         )
     judges = dataclasses.replace(learns, shuffle=False, balanced=False, drop_last=False, augment=())
 
