@@ -2,6 +2,7 @@
 
     options     how samples become batches, and what a batch is
     order       which sample is where in an epoch: a function of (seed, epoch, sample_id)
+    shards      the same, where samples are read shard by shard
     pictures    reading frames
     geometry    augmentations that move pixels
     colour      augmentations that change colours

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ import numpy as np
 from ferbench.errors import DataError, FerbenchError, UsageError
 from ferbench.feeding.loader import Clip, Loader
 from ferbench.feeding.options import Batch, FeedOptions
-from ferbench.feeding.order import Draw, batch_bounds, epoch_order
+from ferbench.feeding.order import batch_bounds, epoch_order
+from ferbench.feeding.shards import shard_batches
 from ferbench.inputspec import InputSpec
 from ferbench.manifest import Manifest, Sample
 from ferbench.media import FrameReader
+from ferbench.media.streaming import Stream, pack_of
 from ferbench.windows import Task, Videos, needs_windows
 
 AHEAD = 2
@@ -42,31 +45,58 @@ def feed(
     manifest of the train part. `train` draws frames at random and augments; else pixels are those of `evaluate`. Which
     pixels a sample gives depends on (seed, epoch, sample_id) and the train form alone. A sample that cannot be read is in
     `Batch.failed`. Every process yields the same number of batches; some may be empty, and a step that waits for all
-    processes (DistributedDataParallel) must then be taken by those too.
+    processes (DistributedDataParallel) must then be taken by those too. Packs that are read shard by shard, or in the
+    manifest's order, are read once.
 
     Raises UsageError for options that do not fit, DataError for a sample without a label.
     """
-    plan = _plan(manifest, list(samples), spec, options, epoch=epoch)
+    tasks = _tasks(manifest, list(samples), spec, options)
+    plan = _plan(manifest, tasks, options, epoch=epoch)[first_batch:]
     reader = FrameReader(num_workers=max(1, options.workers))
     loader = Loader(manifest, spec, options, reader, epoch=epoch, train=train)
-    return _batches(plan.of_rank(options)[first_batch:], loader, reader, spec, options)
+    return _batches(plan, loader, reader, spec, options, _stream(manifest, plan, options))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Plan:
-    """The epoch of all processes."""
-
-    tasks: Sequence[Task]
-    order: Sequence[Draw]
-
-    def of_rank(self, options: FeedOptions) -> list[list[tuple[Task, int]]]:
-        return [
-            [(self.tasks[draw.index], draw.turn) for draw in self.order[begin:end][options.rank :: options.world]]
-            for begin, end in batch_bounds(len(self.order), options)
-        ]
+_Wanted = Sequence[tuple[Task, int]]
+"""The tasks of one batch, each with its turn."""
 
 
-def _plan(manifest: Manifest, samples: Sequence[Sample], spec: InputSpec, options: FeedOptions, *, epoch: int) -> _Plan:
+def _plan(manifest: Manifest, tasks: Sequence[Task], options: FeedOptions, *, epoch: int) -> list[_Wanted]:
+    """This process's batches of the epoch."""
+    firsts = [task.samples[0] for task in tasks]
+    ids = [first.sample_id for first in firsts]
+    if options.grain == "shards":
+        shards = [pack_of(first.path) for first in firsts]
+        named = [shard for shard in shards if shard is not None]
+        if len(named) < len(shards):
+            loose = firsts[shards.index(None)]
+            raise UsageError(
+                f"manifest {manifest.name!r}, sample {loose.sample_id!r}: {loose.path} is in no shard; shuffling shards "
+                "takes faces that ferbench align --pack parquet (or tar) wrote"
+            )
+        return [[(tasks[index], 0) for index in batch] for batch in shard_batches(named, ids, options, epoch=epoch)]
+    order = epoch_order(ids, [_label(first) for first in firsts], options, epoch=epoch)
+    return [
+        [(tasks[draw.index], draw.turn) for draw in order[begin:end][options.rank :: options.world]]
+        for begin, end in batch_bounds(len(order), options)
+    ]
+
+
+def _stream(manifest: Manifest, plan: Sequence[_Wanted], options: FeedOptions) -> Stream:
+    """The packs that the batches of `plan` read in order; of none where they read here and there."""
+    root = str(manifest.root)
+    is_in_order = options.grain == "shards" or not options.shuffle
+
+    def paths(step: int) -> list[str]:
+        if not is_in_order:
+            return []
+        found = [task.window or (task.samples[0].path,) for task, _ in plan[step]]
+        return [os.path.join(root, path) for each in found for path in each]
+
+    return Stream(len(plan), paths)
+
+
+def _tasks(manifest: Manifest, samples: Sequence[Sample], spec: InputSpec, options: FeedOptions) -> Sequence[Task]:
     for sample in samples:
         if sample.label is None:
             raise DataError(
@@ -82,40 +112,38 @@ def _plan(manifest: Manifest, samples: Sequence[Sample], spec: InputSpec, option
         else:
             sampler = spec.make_sampler()
             tasks = [videos.centred(sample, sampler) for sample in samples]
-    firsts = [task.samples[0] for task in tasks]
-    order = epoch_order(
-        [first.sample_id for first in firsts], [_label(first) for first in firsts], options, epoch=epoch
-    )
-    return _Plan(tasks, order)
+    return tasks
 
 
 def _batches(
-    plan: Sequence[Sequence[tuple[Task, int]]],
-    loader: Loader,
-    reader: FrameReader,
-    spec: InputSpec,
-    options: FeedOptions,
+    plan: Sequence[_Wanted], loader: Loader, reader: FrameReader, spec: InputSpec, options: FeedOptions, stream: Stream
 ) -> Iterator[Batch]:
-    with reader:
+    with reader, closing(stream):
         if not options.workers:
-            for wanted in plan:
+            for step, wanted in enumerate(plan):
                 begun = _Begun(wanted, spec)
-                yield begun.finish([_load(loader, begun, place) for place in range(len(wanted))])
+                stream.begin(step)
+                loaded = [_load(loader, begun, place) for place in range(len(wanted))]
+                stream.end(step)
+                yield begun.finish(loaded)
             return
         with ThreadPoolExecutor(options.workers, thread_name_prefix="ferbench-feed") as pool:
             waiting: deque[tuple[_Begun, list[Future[_Loaded]]]] = deque()
-            left = iter(plan)
+            left = enumerate(plan)
             try:
-                while True:
-                    for wanted in itertools.islice(left, AHEAD + 1 - len(waiting)):
+                for done in itertools.count():
+                    for step, wanted in itertools.islice(left, AHEAD + 1 - len(waiting)):
                         begun = _Begun(wanted, spec)
-                        waiting.append(
-                            (begun, [pool.submit(_load, loader, begun, place) for place in range(len(wanted))])
-                        )
+                        # Before what waits for it, so that nothing waits for ever.
+                        is_there = pool.submit(stream.begin, step)
+                        futures = [pool.submit(_load, loader, begun, place, is_there) for place in range(len(wanted))]
+                        waiting.append((begun, futures))
                     if not waiting:
                         return
                     begun, futures = waiting.popleft()
-                    yield begun.finish([future.result() for future in futures])
+                    loaded = [future.result() for future in futures]
+                    stream.end(done)
+                    yield begun.finish(loaded)
             finally:
                 for _, futures in waiting:
                     for future in futures:
@@ -125,7 +153,9 @@ def _batches(
 _Loaded = Clip | FerbenchError
 
 
-def _load(loader: Loader, begun: _Begun, place: int) -> _Loaded:
+def _load(loader: Loader, begun: _Begun, place: int, is_there: Future[None] | None = None) -> _Loaded:
+    if is_there is not None:
+        is_there.result()
     task, turn = begun.wanted[place]
     try:
         return loader.load(task, turn, begun.slot(place))

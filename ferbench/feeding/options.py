@@ -11,6 +11,8 @@ from ferbench.training.recipe import Choice
 if TYPE_CHECKING:
     from torch import Tensor
 
+GRAINS = ("samples", "shards")
+
 
 @dataclass(frozen=True, slots=True)
 class FeedOptions:
@@ -22,6 +24,11 @@ class FeedOptions:
     """Threads that read and augment ahead of the model; 0 reads in the caller's thread when a batch is asked for."""
     seed: int = 0
     shuffle: bool = True
+    grain: str = "samples"
+    """What is shuffled, and dealt to processes: `samples`, each read from wherever it lies; or `shards` of packed samples,
+    in an order by lot, each read once (see `ferbench.feeding.shards`)."""
+    window: int = 4
+    """With grain `shards`: shards whose samples are mixed."""
     balanced: bool = False
     """Draw every class equally often, with replacement; an epoch is as long as without."""
     drop_last: bool = False
@@ -36,6 +43,14 @@ class FeedOptions:
         for name, least in (("batch_size", 1), ("workers", 0), ("seed", 0), ("world", 1), ("rank", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}")
+        if self.window < 1:
+            raise UsageError(f"the window of shards must be at least 1, got {self.window}")
+        if self.grain not in GRAINS:
+            raise UsageError(f"unknown grain {self.grain!r} of shuffling; known: {', '.join(GRAINS)}")
+        if self.balanced and self.grain == "shards":
+            raise UsageError(
+                "balanced draws samples from everywhere, and shards are read one after the other; choose one"
+            )
         if self.rank >= self.world:
             raise UsageError(f"rank must be below world ({self.world}), got {self.rank}")
 

@@ -28,7 +28,7 @@ class Draw:
 
 def draw_rng(seed: int, epoch: int, sample_id: str, turn: int, purpose: str) -> np.random.Generator:
     """The generator of one appearance of a sample, for one purpose (`frames`, `augment`)."""
-    return np.random.default_rng(int.from_bytes(_hashed(seed, epoch, sample_id, turn, purpose, size=16), "little"))
+    return np.random.default_rng(int.from_bytes(hashed(seed, epoch, sample_id, turn, purpose, size=16), "little"))
 
 
 def epoch_order(ids: Sequence[str], classes: Sequence[int], options: FeedOptions, *, epoch: int) -> list[Draw]:
@@ -40,7 +40,7 @@ def epoch_order(ids: Sequence[str], classes: Sequence[int], options: FeedOptions
     draws = _balanced(ids, classes, options, epoch) if options.balanced else [Draw(index) for index in range(len(ids))]
     if not options.shuffle:
         return draws
-    keys = [(_hashed(options.seed, epoch, ids[draw.index], draw.turn, "order", size=8), ids[draw.index], draw.turn)
+    keys = [(hashed(options.seed, epoch, ids[draw.index], draw.turn, "order", size=8), ids[draw.index], draw.turn)
             for draw in draws]  # fmt: skip
     return [draws[place] for place in sorted(range(len(draws)), key=keys.__getitem__)]
 
@@ -85,6 +85,7 @@ def _balanced(ids: Sequence[str], classes: Sequence[int], options: FeedOptions, 
     return draws
 
 
-def _hashed(seed: int, epoch: int, sample_id: str, turn: int, purpose: str, *, size: int) -> bytes:
+def hashed(seed: int, epoch: int, sample_id: str, turn: int, purpose: str, *, size: int) -> bytes:
+    """What is drawn by lot for a sample, or a shard, for one purpose."""
     text = f"{purpose}/{seed}/{epoch}/{turn}/{sample_id}".encode("utf-8", "surrogatepass")
     return hashlib.blake2b(text, digest_size=size).digest()
