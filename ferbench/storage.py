@@ -6,9 +6,10 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from ferbench.errors import StorageError
 
 TEMPORARY_PREFIX = ".ferbench-tmp-"
 """Names with this prefix are unfinished work of a run that was stopped; writing the same file again replaces them."""
+_MOST_RACES = 100
+"""Times a folder is moved out of the way because others put one there in the meantime."""
 
 
 @contextmanager
@@ -36,12 +39,15 @@ def write_atomically(path: Path, write: Callable[[Path], Any], *, staging: Path 
     """Call `write(temporary)` and rename the result to `path`; on any error the temporary is removed.
 
     `write` may make a file or a folder. An existing folder at `path` is replaced. The temporary lies in `staging`, which
-    must be on the same file system; by default beside `path`.
+    must be on the same file system and is removed by whoever made it; by default beside `path`. With `staging` several
+    processes, of several machines too, may write the same thing to the same path at once: the last one's stays.
     Raises StorageError when the disk is full or the place cannot be written.
     """
     # Named after the whole path: two files of the same name may be written at once, and any name fits.
     digest = hashlib.sha256(os.path.abspath(path).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    temporary = (staging or path.parent) / f"{TEMPORARY_PREFIX}{digest}"
+    # In a staging folder nobody looks for it, so each writer has its own; beside `path` the next one replaces it.
+    own = f"-{secrets.token_hex(8)}" if staging else ""
+    temporary = (staging or path.parent) / f"{TEMPORARY_PREFIX}{digest}{own}"
     with storage_errors(path, "writing"):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.parent.mkdir(parents=True, exist_ok=True)
@@ -58,9 +64,21 @@ def write_atomically(path: Path, write: Callable[[Path], Any], *, staging: Path 
 
 
 def _replace_folder(temporary: Path, path: Path) -> None:
-    # rename() cannot replace a folder that has files in it, so the old one goes first.
-    remove(path)
-    os.replace(temporary, path)
+    # rename() cannot replace a folder that has files in it, so the old one is moved out of the way; another process may
+    # be doing the same, and then there may be one again, or none.
+    aside = temporary.with_name(f"{temporary.name}-old")
+    remove(aside)
+    for _ in range(_MOST_RACES):
+        try:
+            os.rename(temporary, path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+        with suppress(FileNotFoundError):
+            os.rename(path, aside)
+            remove(aside)
+    os.rename(temporary, path)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -58,6 +58,29 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
     assert leftovers(tmp_path) == []
 
 
+AGAIN_AND_AGAIN = """
+import sys
+from pathlib import Path
+from ferbench.storage import write_atomically
+
+def clip(temporary):
+    temporary.mkdir()
+    for name in "123":
+        (temporary / name).write_text(name)
+
+for _ in range(200):
+    write_atomically(Path(sys.argv[1], "clip"), clip, staging=Path(sys.argv[1], "staging"))
+    write_atomically(Path(sys.argv[1], "file"), lambda path: path.write_text("1"), staging=Path(sys.argv[1], "staging"))
+"""
+
+
+def test_several_processes_write_the_same_folder_at_once(tmp_path):
+    writers = [subprocess.Popen([sys.executable, "-c", AGAIN_AND_AGAIN, str(tmp_path)]) for _ in range(3)]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
+    assert sorted(path.name for path in (tmp_path / "clip").iterdir()) == ["1", "2", "3"]
+    assert leftovers(tmp_path) == []
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
