@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ferbench.errors import UsageError
 
@@ -39,8 +40,11 @@ class Share:
         """For file names: `3-of-16`."""
         return f"{self.index}-of-{self.of}"
 
-    def takes(self, place: int) -> bool:
-        """Whether the thing at `place`, counted from 0, is in this part: every n-th is, so that all parts are alike."""
+    def takes(self, place: Any) -> Any:
+        """Whether the thing at `place`, counted from 0, is in this part: every n-th is, so that all parts are alike.
+
+        Of an array of places, an array of truth values of its shape.
+        """
         return place % self.of == self.index - 1
 
     def stretch(self, count: int) -> range:

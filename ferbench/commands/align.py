@@ -67,7 +67,7 @@ class SourceOptions:
     "--from-boxes", type=click.Path(path_type=Path), help="Folder of --keep boxes: make its crops, detecting nothing."
 )
 @click.option("--shard-size", type=int, help="Samples per shard. [1000]")
-@run_options("device", "workers", "batch-size", "limit", "max-failures", "overwrite", "engine")
+@run_options("device", "workers", "batch-size", "limit", "max-failures", "overwrite", "engine", "shard")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @json_option
 def command(
@@ -129,7 +129,7 @@ def command(
     if as_json:
         print_json(result.as_dict())
     print_result(result)
-    check_failures(result, run)
+    check_failures(result, run.max_failures)
 
 
 def _workspace_source(workspace: Workspace | None) -> tuple[str, ...]:
@@ -165,6 +165,7 @@ def print_result(result: Any) -> None:
 
     failed = ", ".join(f"{count} {reason}" for reason, count in result.failed.items())
     rows = {
+        **({"shard": result.shard} if result.shard else {}),
         "samples": f"{result.samples} ({_listed(result.media)})",
         **({} if result.persons is None else {"persons": str(result.persons)}),
         "aligned now": f"{result.done} in {result.seconds:.1f} s",
@@ -172,9 +173,9 @@ def print_result(result: Any) -> None:
         "failed": f"{result.num_failed}{f' ({failed})' if failed else ''}",
         "with notes": str(result.noted),
         "recipe": result.recipe_id,
-        "manifest": str(result.out / "manifest.parquet"),
+        "manifest": f"by `ferbench merge {result.out}`" if result.shard else str(result.out / "manifest.parquet"),
     }
-    if (result.out / "contact_sheet.jpg").exists():
+    if not result.shard and (result.out / "contact_sheet.jpg").exists():
         rows["contact sheet"] = str(result.out / "contact_sheet.jpg")
         rows["report"] = str(result.out / "report.html")
     print_tables([summary_table("align", rows)], console())

@@ -35,4 +35,4 @@ def command(output: Path, as_json: bool, **flags: Any) -> None:
     align.print_result(result.align)
     make_splits.print_result(result.splits)
     evaluate.print_report(result.report, output)
-    check_failures(result.align, result.run)
+    check_failures(result.align, result.run.max_failures)

@@ -65,6 +65,11 @@ _RUN_OPTIONS: dict[str, Callable[[Any], Any]] = {
     "limit": click.option("--limit", type=int, help="Only the first N samples; for trying things out."),
     "max-failures": click.option("--max-failures", type=int, help="Failed samples that still exit with 0. [0]"),
     "overwrite": click.option("--overwrite", is_flag=True, default=None, help="Start anew instead of continuing."),
+    "shard": click.option(
+        "--shard",
+        metavar="i/n|auto",
+        help="Do part i of n; auto: as torchrun or Slurm say. Then merge the folder.",
+    ),
     "engine": click.option("--engine", metavar="local", help="What runs the workers. [local]"),
 }
 

@@ -8,13 +8,17 @@ persons   every person of a clip as a sample of its own
 paths     where its crops go
 journal   the outcomes of a job that is not finished
 store     the output folder: whose it is, its tables, its lock
+sharded   several runs in one folder, and their merge
+result    what a run did
 job       the whole
 """
 
-from ferbench.jobs.align.job import AlignResult, align, check_failures
+from ferbench.jobs.align.job import align
 from ferbench.jobs.align.options import AlignOptions, RunOptions
 from ferbench.jobs.align.paths import CONTACT_SHEET, FACES, MANIFEST
 from ferbench.jobs.align.plan import AlignPlan, plan_align
+from ferbench.jobs.align.result import AlignResult, check_failures
+from ferbench.jobs.align.sharded import merge_align
 
 __all__ = [
     "CONTACT_SHEET",
@@ -26,5 +30,6 @@ __all__ = [
     "RunOptions",
     "align",
     "check_failures",
+    "merge_align",
     "plan_align",
 ]

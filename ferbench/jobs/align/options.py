@@ -12,6 +12,7 @@ from ferbench.errors import UsageError
 from ferbench.media.video import open_sweep_of
 from ferbench.recipe import Recipe
 from ferbench.sampling import Sampler
+from ferbench.sharding import Share, share_of
 
 FORMATS = {"jpg": ".jpg", "png": ".png"}
 CROPS, BOXES = "crops", "boxes"
@@ -160,6 +161,8 @@ class RunOptions:
     """`tar` (WebDataset) or `parquet` (Hugging Face datasets): crops go into shards instead of folders."""
     shard_size: int = 1000
     """Samples per shard."""
+    shard: str = ""
+    """The part of the source that this run does, `i/n` or `auto`; empty is all of it. See `ferbench.sharding`."""
 
     def __post_init__(self) -> None:
         if self.pack not in PACKS:
@@ -177,3 +180,13 @@ class RunOptions:
             raise UsageError(f"limit must be at least 1, got {self.limit}")
         if self.deadline <= 0:
             raise UsageError(f"deadline must be positive, got {self.deadline}")
+        if self.share and self.overwrite:
+            raise UsageError(
+                "--overwrite would remove what the other shards write; choose another output folder, or align without "
+                "--shard"
+            )
+
+    @property
+    def share(self) -> Share | None:
+        """`shard`, understood."""
+        return share_of(self.shard)

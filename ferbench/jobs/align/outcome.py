@@ -67,6 +67,8 @@ class Outcome:
     jump: float | None = None
     face_share: float | None = None
     """These six are `ferbench.alignment.quality.Quality`."""
+    attempt: int = 1
+    """Which try of the sample in this job; of outcomes in several journals the last try counts. Tables begin anew."""
     rows: tuple[CropRow, ...] = ()
     persons: tuple[Outcome, ...] = ()
     """With `--faces all`: one outcome per person, whose the rows then are; see `ferbench.jobs.align.persons`."""

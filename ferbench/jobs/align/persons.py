@@ -116,6 +116,7 @@ def with_persons(source_id: str, persons: Sequence[Outcome]) -> Outcome:
         num_crops=sum(person.num_crops for person in persons),
         decoder=first.decoder,
         sha256=first.sha256,
+        attempt=first.attempt,
         persons=tuple(persons),
     )
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
 from ferbench.detection import weights_sha256
 from ferbench.errors import FaceError, ManifestError, MediaError, UsageError
 from ferbench.jobs.align.boxes import Boxes
@@ -29,6 +33,8 @@ class AlignPlan:
     store: AlignStore
     source: Manifest
     """The samples that will have a row, in order."""
+    own: Manifest
+    """Those of them that this run answers for: all, or with `--shard` its part."""
     todo: tuple[AlignTask, ...]
     retried: int
     """How many of `todo` failed in an earlier run."""
@@ -36,15 +42,18 @@ class AlignPlan:
     """Earlier outcomes whose source now has another id; their crops go."""
     crops: Mapping[str, str]
     """Sample id -> path of its crops, for every row of the source."""
+    standing: Mapping[str, Outcome]
+    """Earlier outcomes of `own` that need no second try."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for `--dry-run --json`."""
         return {
-            "samples": len(self.source),
-            "media": media_counts(self.source),
+            **({"shard": str(self.store.share)} if self.store.share else {}),
+            "samples": len(self.own),
+            "media": media_counts(self.own),
             "to_do": len(self.todo),
             "to_retry": self.retried,
-            "already_done": len(self.source) - len(self.todo),
+            "already_done": len(self.own) - len(self.todo),
             "recipe_id": self.store.recipe.id,
             "recipe": self.store.recipe.as_dict(),
         }
@@ -67,12 +76,16 @@ def plan_align(
     if options.faces == ALL and (run.pack != "none" or options.keep == BOXES or boxes):
         raise UsageError("--faces all writes folders of crops: it goes neither with --pack nor with boxes")
     recipe = boxes.recipe_of(options) if boxes else options.recipe(weights_sha256())
-    store = AlignStore(out, recipe, keep=options.keep)
+    store = AlignStore(out, recipe, keep=options.keep, share=run.share)
     finished = {} if run.overwrite else store.finished()
-    renamed = _renamed(source, finished, out)
+    renamed = renamed_of(source, finished, out)
     crops = _crops_of(source, options, run)
-    tasks, keep, retried = [], [], 0
-    for number, sample in enumerate(source.samples()):
+    wanted, keep = _rows_kept(source, finished, run.limit)
+    mine = keep & _own_places(len(source), run)
+    own = source if mine.all() else source.where(pa.array(mine))
+    tasks, standing, retried = [], {}, 0
+    for number, sample in zip(np.flatnonzero(mine).tolist(), own.samples(), strict=True):
+        earlier = finished.get(sample.sample_id)
         task = AlignTask(
             sample_id=sample.sample_id,
             place=str(source.path_of(sample)),
@@ -84,18 +97,40 @@ def plan_align(
             error=sample.error if sample.status == "failed" and not source.recipe else None,
             rows=boxes.ranges.get(sample.sample_id) if boxes else None,
             found=boxes.outcomes[sample.sample_id] if boxes else None,
+            attempt=earlier.attempt + 1 if earlier else 1,
         )
-        earlier = finished.get(sample.sample_id)
-        wanted = run.limit is None or number < run.limit
-        keep.append(wanted or earlier is not None)
-        if wanted and not (earlier and _stands(earlier, task, out)):
+        if wanted[number] and not (earlier and _stands(earlier, task, out)):
             retried += earlier is not None and not earlier.succeeded
             tasks.append(task)
+        elif earlier:
+            standing[sample.sample_id] = earlier
     if options.keep != BOXES:
         _refuse_nested(crops.values())
     _refuse_inside_source(tasks, out)
     store.refuse_foreign(task.crops for task in tasks if task.crops)
-    return AlignPlan(store, source.where(keep), tuple(tasks), retried, renamed, crops)
+    kept = source if keep.all() else source.where(pa.array(keep))
+    return AlignPlan(store, kept, own, tuple(tasks), retried, renamed, crops, standing)
+
+
+def _rows_kept(
+    source: Manifest, finished: Mapping[str, Outcome], limit: int | None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(N,) rows within the limit; (N,) rows that have a place in the tables: those, and what earlier runs did beyond."""
+    wanted = np.arange(len(source)) < (len(source) if limit is None else limit)
+    if wanted.all():
+        return wanted, wanted
+    beyond = np.array([sample_id in finished for sample_id in source.column("sample_id")], bool)
+    return wanted, wanted | beyond
+
+
+def _own_places(count: int, run: RunOptions) -> NDArray[np.bool_]:
+    """(count,) rows that this run works on. Packed samples go by whole packs, which one process writes."""
+    share = run.share
+    if share is None:
+        return np.ones(count, bool)
+    places = np.arange(count)
+    mine: NDArray[np.bool_] = share.takes(places if run.pack == "none" else places // run.shard_size)
+    return mine
 
 
 def _crops_of(source: Manifest, options: AlignOptions, run: RunOptions) -> dict[str, str]:
@@ -114,7 +149,7 @@ def _crops_of(source: Manifest, options: AlignOptions, run: RunOptions) -> dict[
     }
 
 
-def _renamed(source: Manifest, finished: dict[str, Outcome], out: Path) -> tuple[Outcome, ...]:
+def renamed_of(source: Manifest, finished: dict[str, Outcome], out: Path) -> tuple[Outcome, ...]:
     """Earlier samples that are not in the source by id but are by what they were made of.
 
     An id changes when a file with the same stem comes beside it. UsageError for those that are not there at all.

@@ -51,6 +51,8 @@ class AlignTask:
     """With `--from-boxes`: the sample's rows of faces.parquet."""
     found: Outcome | None = None
     """With `--from-boxes`: what is known from finding them."""
+    attempt: int = 1
+    """Which try of the sample this is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class AlignJob:
     """Crops are staged for a shard instead of written to their place."""
     boxes: str | None = None
     """Folder of the boxes to make crops from; nothing is detected then."""
+    staging: str = "unfinished"
+    """Folder below the state folder where crops are written before they are renamed into place."""
 
     def open(self) -> AlignWorker:
         """Start this process's decoder and load its detector."""
@@ -104,7 +108,9 @@ class AlignWorker:
         """Align one sample. A sample that cannot be aligned is an Outcome too; only what stops the job is raised."""
         begun = _begun(task)
         if task.error is not None:
-            known = task.found and dataclasses.replace(task.found, source=task.source, crops=task.crops)
+            known = task.found and dataclasses.replace(
+                task.found, source=task.source, crops=task.crops, attempt=task.attempt
+            )
             return dataclasses.replace(known or begun, status="failed", error=task.error)
         try:
             begun = dataclasses.replace(begun, source_bytes=size_of_source(Path(task.place), task.media))
@@ -235,7 +241,7 @@ class AlignWorker:
                 for number, data in enumerate(crops, start=1):
                     (place / f"{number:0{width}d}{suffix}").write_bytes(data)
 
-        write_atomically(target, write, staging=self._out / STATE_FOLDER / "unfinished")
+        write_atomically(target, write, staging=self._out / STATE_FOLDER / self._job.staging)
 
 
 def _encoded(image: NDArray[np.uint8], suffix: str, parameters: list[int]) -> bytes:
@@ -288,6 +294,7 @@ def _begun(task: AlignTask) -> Outcome:
         crops=task.crops,
         source_start=task.start_frame,
         source_end=task.end_frame,
+        attempt=task.attempt,
     )
 
 

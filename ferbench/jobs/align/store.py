@@ -6,7 +6,8 @@
     OUT/faces.parquet             one row per crop: box, landmarks, matrix
     OUT/contact_sheet.jpg         a picture of them
     OUT/report.html               the same as a page, with how good they are and what failed
-    OUT/.ferbench/                while unfinished only: journal.jsonl, crops.json, and crops being written
+    OUT/.ferbench/                while unfinished only: journal.jsonl, crops.json, and crops being written; of shards
+                                  journal-3-of-16.jsonl and so on for each, and what they all work on (`sharded`)
     OUT/.ferbench.lock            while a run works here
 
 A sample is finished when its line is in the journal, which is written after its crops were renamed into place. The tables
@@ -19,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,11 @@ from ferbench.jobs.align.persons import (
     spread_over_rows,
     table_of_sources,
 )
+from ferbench.jobs.locks import locked, refuse_held
 from ferbench.manifest import Manifest, read_manifest, write_manifest
 from ferbench.recipe import Recipe
-from ferbench.storage import remove, storage_errors, write_atomically, write_json
+from ferbench.sharding import Share
+from ferbench.storage import TEMPORARY_PREFIX, remove, storage_errors, write_atomically, write_json
 
 ROWS_PER_GROUP = 16_384
 
@@ -87,36 +90,53 @@ READING_COLUMNS = {
 _OF_ALIGN = {"path", "media", "start_frame", "end_frame", "num_frames", "status", "error", "sha256", *READING_COLUMNS}
 """Columns that align sets; the others are the source's."""
 
+CROPS_PATTERN = "crops*.json"
+SHARE_LOCK = "lock-"
+OF_STATE = (TEMPORARY_PREFIX, "journal", "crops", "unfinished", "source.parquet", "plan.json", SHARE_LOCK)
+"""How the names of everything in the state folder begin."""
+
 
 class AlignStore:
     """One output folder under one recipe."""
 
-    def __init__(self, out: Path, recipe: Recipe, *, keep: str = CROPS) -> None:
+    def __init__(self, out: Path, recipe: Recipe, *, keep: str = CROPS, share: Share | None = None) -> None:
+        """`share` is the part that this run does, where several work here at once."""
         self.out = out
         self.recipe = recipe
         self.keep = keep
-        self.journal = Journal(out / STATE_FOLDER / "journal.jsonl")
-        self.staging = out / STATE_FOLDER / "unfinished"
-        self._crops_file = out / STATE_FOLDER / "crops.json"
+        self.share = share
+        self.state = out / STATE_FOLDER
+        name = f"-{share.name}" if share else ""
+        self.journal = Journal(self.journal_of(share))
+        self.staging = self.state / f"unfinished{name}"
+        self._crops_file = self.state / f"crops{name}.json"
+
+    def journal_of(self, share: Share | None) -> Path:
+        """Where a shard records, or a run that does everything."""
+        return self.state / f"journal{f'-{share.name}' if share else ''}.jsonl"
 
     # --- what is there -------------------------------------------------------------------------------------------------
 
     @property
     def is_unfinished(self) -> bool:
         """Whether an earlier run was stopped, at whatever moment."""
-        return (self.out / STATE_FOLDER).exists()
+        return self.state.exists()
 
     def finished(self) -> dict[str, Outcome]:
-        """How earlier runs ended, by sample_id; UsageError when their recipe was another."""
-        if self.journal.exists():
-            recipe_id, outcomes = self.journal.read()
+        """How earlier runs ended, by sample_id; UsageError when their recipe was another.
+
+        From the tables and, over them, from every journal: shards do not repeat the tables in theirs.
+        """
+        recipe_ids, outcomes = self.journal.read()
+        for recipe_id in sorted(recipe_ids):
             self._same_recipe(recipe_id)
-            return outcomes
+        if self.journal.path.exists() and self.share is None:
+            return outcomes  # it began with what the tables say
         manifest = self.written_manifest()
         if manifest is None or not (self.out / FACES).exists():
-            return {}  # without the table of crops, nothing can be said of them
+            return outcomes  # without the table of crops, nothing can be said of them
         self._same_recipe(manifest.recipe.id if manifest.recipe else "none")
-        return {outcome.sample_id: outcome for outcome in outcomes_of(manifest)}
+        return {outcome.sample_id: outcome for outcome in outcomes_of(manifest)} | outcomes
 
     def written_manifest(self) -> Manifest | None:
         """The manifest of an earlier run; UsageError when the file there is not one that align wrote here."""
@@ -163,20 +183,25 @@ class AlignStore:
         if manifest is not None and has_crops:
             crops = crops_of_sources(manifest) if is_by_person(manifest.recipe) else manifest.column("path")
             recorded = set(map(on_disk, crops))
-        if self._crops_file.exists():
-            recorded |= set(json.loads(self._crops_file.read_text(encoding="utf-8")))
+        for path in self.state.glob(CROPS_PATTERN):
+            recorded |= set(json.loads(path.read_text(encoding="utf-8")))
         return recorded
 
     def refuse_foreign(self, crops: Iterable[str]) -> None:
         """UsageError when one of `crops`, or a file of ours, would replace what align did not write."""
         recorded = self.recorded_crops()
-        is_ours = self.written_manifest() is not None or self.journal.exists()
+        is_ours = self.written_manifest() is not None or self._is_state()
         places = [name for name in dict.fromkeys(map(on_disk, crops)) if name not in recorded]
         places += [] if is_ours else sorted(RESERVED - {LOCK})
         for name in places:
             place = self.out / name
             if place.exists() or place.is_symlink():
                 raise UsageError(f"{place} is there, and align did not write it; choose another output folder")
+
+    def _is_state(self) -> bool:
+        """Whether the state folder is a run's, be it one that began a moment ago."""
+        names = [path.name for path in self.state.iterdir()] if self.state.is_dir() else None
+        return names is not None and all(name.startswith(OF_STATE) for name in names)
 
     def discard(self) -> None:
         """Remove what earlier runs wrote here, and nothing else: the crops their records name, and our own files."""
@@ -198,22 +223,30 @@ class AlignStore:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other runs out of the folder; UsageError when one is at work. The kernel lets go for a killed run."""
-        from filelock import FileLock, Timeout
+        """Keep other runs out of the folder; UsageError when one is at work. The kernel lets go for a killed run.
 
-        path = self.out / LOCK
-        with storage_errors(self.out, "locking it"):
-            self.out.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout as error:
-                raise UsageError(f"another run is writing to {self.out}; wait for it to end") from error
-        try:
+        Shards of one division work beside each other, each under a lock of its own; nothing else does beside them.
+        """
+        whole = self.out / LOCK
+        busy = f"another run is writing to {self.out}; wait for it to end"
+        if self.share is None:
+            with locked(whole, busy):
+                refuse_held(sorted(self.state.glob(f"{SHARE_LOCK}*")), f"{busy} ({{}} is held)")
+                yield
+            return
+        own = self.state / f"{SHARE_LOCK}{self.share.name}"
+        with locked(own, f"another run does shard {self.share} of {self.out}; wait for it to end"):
+            # Each looks after it has its own, so of two that do not go together at most one goes on.
+            others = [
+                path for path in self.state.glob(f"{SHARE_LOCK}*") if not path.name.endswith(f"-of-{self.share.of}")
+            ]
+            refuse_held([whole], busy)
+            refuse_held(
+                sorted(others), f"a run that divides {self.out} differently is at work ({{}} is held); wait for it"
+            )
             yield
-        finally:
-            path.unlink(missing_ok=True)  # before letting go: whoever comes next makes a lock of its own
-            lock.release()
+        with suppress(OSError):
+            self.state.rmdir()  # where there was nothing to do
 
     # --- recording -----------------------------------------------------------------------------------------------------
 
@@ -222,12 +255,14 @@ class AlignStore:
         with storage_errors(self.out, "starting the journal"):
             remove(self.staging)
             write_json(self._crops_file, sorted(self.recorded_crops() | set(map(on_disk, crops))))
-            if not self.journal.exists():
-                manifest = self.written_manifest()
-                known = manifest is not None and (self.out / FACES).exists()
-                outcomes = outcomes_of(manifest, self.out / FACES) if manifest and known else ()
-                self.journal.create(self.recipe.id, outcomes)
+            if not self.journal.path.exists():
+                self.journal.create(self.recipe.id, () if self.share else self._outcomes_of_tables())
         self.journal.open()
+
+    def _outcomes_of_tables(self) -> Iterator[Outcome]:
+        manifest = self.written_manifest()
+        known = manifest is not None and (self.out / FACES).exists()
+        return outcomes_of(manifest, self.out / FACES) if manifest and known else iter(())
 
     # --- finishing -----------------------------------------------------------------------------------------------------
 
@@ -278,7 +313,7 @@ class AlignStore:
     def finish(self) -> None:
         """Remove the journal: the tables hold everything now."""
         self.journal.close()
-        remove(self.out / STATE_FOLDER)
+        remove(self.state)
 
 
 def _present(table: pa.Table) -> list[str]:
