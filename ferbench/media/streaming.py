@@ -56,10 +56,13 @@ class Stream:
     """What is held of the packs that some steps read. Threads may begin steps; one thread ends them."""
 
     def __init__(self, num_steps: int, paths_of: Callable[[int], Sequence[str]], *, limit: int = HELD_BYTES) -> None:
-        """`paths_of(step)`: absolute paths of the samples, or of their pictures, that the step reads."""
+        """`paths_of(step)`: absolute paths of the samples, or of their pictures, that the step reads.
+
+        `held` and `most_held` are the bytes that are held now, and were at once at the most.
+        """
         self._paths_of, self._limit = paths_of, limit
         self._lock = threading.Lock()
-        self._held_bytes = self.most_held = 0
+        self.held = self.most_held = 0
         self._steps: dict[str, list[int]] = defaultdict(list)
         for step in range(num_steps):
             for name in self._inners(step):
@@ -138,10 +141,10 @@ class Stream:
     def _reserve(self, size: int) -> bool:
         """Count bytes that are held, or with a negative size are not any more; False where that is too much."""
         with self._lock:
-            if size > 0 and self._held_bytes + size > self._limit:
+            if size > 0 and self.held + size > self._limit:
                 return False
-            self._held_bytes += size
-            self.most_held = max(self.most_held, self._held_bytes)
+            self.held += size
+            self.most_held = max(self.most_held, self.held)
             return True
 
     def _release(self, pack: Pack, number: int, part: _Part) -> None:

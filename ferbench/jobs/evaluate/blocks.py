@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +20,7 @@ from ferbench.jobs.evaluate.tasks import Task
 from ferbench.jobs.evaluate.views import ViewOptions, load_views, stack_views
 from ferbench.manifest import Manifest, Sample
 from ferbench.media import FrameReader, ReadRequest, read_frames
+from ferbench.media.streaming import Stream
 from ferbench.sampling import Sampler
 from ferbench.storage import sha256_of_value
 
@@ -57,25 +60,34 @@ def read_blocks(
 ) -> Iterator[tuple[Block, list[Clips | FerbenchError]]]:
     """Each block with the pixels of its tasks in their order; a task that cannot be read has its error there instead.
 
+    Packs are read part by part, each part once: see `ferbench.media.streaming`.
     Raises UsageError when the options do not fit the media.
     """
     threads = worker_count(workers, sum(len(block.tasks) for block in blocks))
-    with FrameReader() as reader, ThreadPoolExecutor(threads) as pool:
+    stream = Stream(len(blocks), lambda step: _paths(manifest, blocks[step]))
+    with FrameReader() as reader, closing(stream), ThreadPoolExecutor(threads) as pool:
         window_frames = _WindowFrames(manifest, spec, views, pool)
 
-        def load(task: Task) -> Clips | FerbenchError:
+        def load(task: Task, is_there: Future[None]) -> Clips | FerbenchError:
+            is_there.result()
             failure = known_failure(task.samples[0])
             return failure or _or_error(lambda: load_views(manifest, task.samples[0], spec, views, reader))
 
-        def begin(block: Block) -> list[Future[Clips | FerbenchError]]:
-            return [window_frames.begin(task) if task.window else pool.submit(load, task) for task in block.tasks]
+        def begin(step: int) -> list[Future[Clips | FerbenchError]]:
+            # Submitted before what waits for it, so that nothing waits for ever.
+            is_there = pool.submit(stream.begin, step)
+            return [
+                window_frames.begin(task, is_there) if task.window else pool.submit(load, task, is_there)
+                for task in blocks[step].tasks
+            ]
 
         waiting: list[list[Future[Clips | FerbenchError]]] = []
         try:
             for place, block in enumerate(blocks):
                 while len(waiting) <= AHEAD and place + len(waiting) < len(blocks):
-                    waiting.append(begin(blocks[place + len(waiting)]))
+                    waiting.append(begin(place + len(waiting)))
                 clips = [future.result() for future in waiting.pop(0)]
+                stream.end(place)
                 for clip in clips:
                     if isinstance(clip, UsageError):
                         raise clip
@@ -84,6 +96,12 @@ def read_blocks(
             for futures in waiting:
                 for future in futures:
                     future.cancel()
+
+
+def _paths(manifest: Manifest, block: Block) -> list[str]:
+    """What a block reads, as absolute paths."""
+    root = str(manifest.root)
+    return [os.path.join(root, path) for task in block.tasks for path in task.window or (task.samples[0].path,)]
 
 
 def _or_error(load: Callable[[], Clips]) -> Clips | FerbenchError:
@@ -108,20 +126,21 @@ class _WindowFrames:
         self._manifest, self._spec, self._views, self._pool = manifest, spec, views, pool
         self._frames: OrderedDict[str, Future[Clips]] = OrderedDict()
 
-    def begin(self, task: Task) -> Future[Clips | FerbenchError]:
+    def begin(self, task: Task, is_there: Future[None]) -> Future[Clips | FerbenchError]:
         """Have a window's frames read. The frames are submitted before what waits for them, so nothing waits for ever."""
-        frames = [self._frame(path) for path in task.window]
+        frames = [self._frame(path, is_there) for path in task.window]
         while len(self._frames) > 4 * self._spec.clip_len:
             self._frames.popitem(last=False)
         return self._pool.submit(self._assemble, task, frames)
 
-    def _frame(self, path: str) -> Future[Clips]:
+    def _frame(self, path: str, is_there: Future[None]) -> Future[Clips]:
         if path not in self._frames:
-            self._frames[path] = self._pool.submit(self._read, path)
+            self._frames[path] = self._pool.submit(self._read, path, is_there)
         self._frames.move_to_end(path)
         return self._frames[path]
 
-    def _read(self, path: str) -> Clips:
+    def _read(self, path: str, is_there: Future[None]) -> Clips:
+        is_there.result()
         batch = read_frames(ReadRequest(str(self._manifest.root / path), "image", Sampler("all")))
         return prepare_frames([batch.frames[0]], self._spec, size=self._views.frame_size(self._spec))
 
