@@ -7,6 +7,7 @@ tasks        what a model is run on: a sample, or a window of the frames of a vi
 views        several clips, crops and mirror images of it
 blocks       tasks that go through the model together, read ahead
 running      one block through one model: the only place a model is run for scores
+sharded      one part of n: which samples, and where it writes
 journal      the blocks that are done, for a run that is stopped
 classes      a model's classes matched to the dataset's by name
 ensemble     members and folds put together
@@ -17,9 +18,10 @@ predict      the logits of every sample, from all of these
 job          the whole, and whether it was done before
 """
 
-from ferbench.jobs.evaluate.job import PREDICTIONS, EvaluateResult, check_failures, evaluate
+from ferbench.jobs.evaluate.job import EvaluateResult, check_failures, evaluate
 from ferbench.jobs.evaluate.options import EvaluateOptions
 from ferbench.jobs.evaluate.select import Selected, select_samples
+from ferbench.jobs.evaluate.sharded import PREDICTIONS
 from ferbench.jobs.evaluate.views import ViewOptions
 
 __all__ = [

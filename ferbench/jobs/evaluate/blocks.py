@@ -48,9 +48,14 @@ class Block:
         return sha256_of_value([[sample.sample_id, hashes.get(sample.sample_id, "")] for sample in self.samples])[:16]
 
 
+def block_size(views: ViewOptions, batch_size: int) -> int:
+    """Tasks per block; the last one may have fewer."""
+    return max(1, batch_size // views.count)
+
+
 def cut_blocks(tasks: Sequence[Task], views: ViewOptions, batch_size: int) -> list[Block]:
     """Blocks of `batch_size` inputs of the model; a task's views stay together."""
-    size = max(1, batch_size // views.count)
+    size = block_size(views, batch_size)
     starts = range(0, len(tasks), size)
     return [Block(number, tuple(tasks[start : start + size])) for number, start in enumerate(starts)]
 

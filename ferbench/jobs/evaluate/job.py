@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from ferbench.errors import TooManyFailuresError, UsageError
-from ferbench.jobs.evaluate.journal import NAME as JOURNAL
 from ferbench.jobs.evaluate.journal import Journal
 from ferbench.jobs.evaluate.options import EvaluateOptions
 from ferbench.jobs.evaluate.predict import measure, predict
 from ferbench.jobs.evaluate.runs import plan_runs
-from ferbench.jobs.evaluate.select import Selected, media_of, select_samples
+from ferbench.jobs.evaluate.select import Selected, select_samples
+from ferbench.jobs.evaluate.sharded import (
+    PREDICTIONS,
+    Media,
+    Places,
+    ShardRecord,
+    digest_of,
+    merged_job_of,
+    part_of,
+    places_in,
+    question_of,
+)
 from ferbench.jobs.evaluate.views import ViewOptions
+from ferbench.jobs.locks import locked
 from ferbench.manifest import Manifest
 from ferbench.models import MODELS, model_module
 from ferbench.predictions import Predictions, read_predictions, write_predictions
-from ferbench.storage import sha256_of_file, sha256_of_value, storage_errors
-
-PREDICTIONS = "predictions.parquet"
-LOCK = ".ferbench-evaluate.lock"
+from ferbench.report import ReportOptions
+from ferbench.sharding import Share
+from ferbench.storage import sha256_of_file, sha256_of_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,60 +47,91 @@ class EvaluateResult:
 
 
 def evaluate(
-    manifest: Manifest, manifest_path: Path, out: Path, options: EvaluateOptions, *, views: ViewOptions | None = None
+    manifest: Manifest,
+    manifest_path: Path,
+    out: Path,
+    options: EvaluateOptions,
+    *,
+    views: ViewOptions | None = None,
+    reporting: ReportOptions | None = None,
 ) -> EvaluateResult:
     """Run the model and write `out/predictions.parquet`; an earlier file of the very same job is read instead.
 
-    A job that was stopped continues, and ends in the same bytes. A sample without a face or with unreadable media is a
-    row with its reason. Raises UsageError when `out` holds the predictions of another question, or another run is
-    writing there.
+    With `options.shard` one part of it, below `out/shards`, which `ferbench merge` joins; `reporting` is kept there for
+    the report of the whole. A job that was stopped continues, and ends in the same bytes. A sample without a face or with
+    unreadable media is a row with its reason. Raises UsageError when `out` holds the predictions of another question, or
+    another run is writing there.
     """
     views = views or ViewOptions()
     selected = select_samples(manifest, options)
     plan_runs(selected.samples, selected.folds, options)  # a model that is not there is found before anything is made
-    known = {sample.sample_id for sample in selected.samples if sample.status == "failed"}
-    job = _job_id(manifest_path, selected, options, views)
-    media = media_of(manifest, selected.samples)
-    question = sha256_of_value({**job, "media": media})
-    written = out / PREDICTIONS
-    if not options.overwrite and written.exists():
-        earlier = read_predictions(written)
-        _refuse_another_question(earlier, options.asked(views), written)
-        if earlier.provenance.get("job") == question:
-            result = EvaluateResult(earlier, _num_failed(earlier, known))
-            if not result.num_failed:  # failures may have been of the moment: they are tried again
-                return _profiled(result, manifest, selected, options, written)
-    with _locked(out):
-        journal = Journal(out / JOURNAL, sha256_of_value(job))
+    share, part = options.share, part_of(selected, options, views, options.share)
+    known = {sample.sample_id for sample in part.samples if sample.status == "failed"}
+    places = places_in(out, share)
+    job = sha256_of_value(_job_id(manifest_path, selected, options, views))
+    media = Media(manifest, selected)
+    digest = digest_of(media, part)
+    question = question_of(job, digest)
+    earlier = None if options.overwrite else _earlier(places.predictions, options.asked(views))
+    if earlier is not None and earlier.provenance.get("job") == question:
+        result = EvaluateResult(earlier, num_failed_of(earlier, known))
+        if not result.num_failed:  # failures may have been of the moment: they are tried again
+            return _profiled(result, manifest, selected, options, places.predictions)
+    merged = None if options.overwrite or not share else _earlier(out / PREDICTIONS, options.asked(views))
+    if merged is not None and merged_job_of(merged) == job and not num_failed_of(merged, known):
+        return EvaluateResult(merged, 0)
+    with _locked(out, places, share):
+        journal = Journal(places.journal, job, () if options.overwrite else places.beside)
         if options.overwrite:
             journal.close(finished=True)
         journal.open()
         is_finished = False
         try:
-            predictions = predict(manifest, selected, options, views=views, journal=journal, media=media)
+            predictions = predict(manifest, selected, options, views=views, journal=journal, media=media, part=part)
             provenance = {
                 **predictions.provenance,
                 "job": question,
                 "asked": options.asked(views),
                 "manifest": manifest.name,
-                "manifest_path": Path(os.path.relpath(manifest_path.resolve(), out.resolve())).as_posix(),
+                "manifest_path": _relative(manifest_path, places.predictions.parent),
                 "manifest_sha256": sha256_of_file(manifest_path),
             }
-            write_predictions(dataclasses.replace(predictions, provenance=provenance), written)
+            if share:
+                record = ShardRecord(
+                    share.index, share.of, len(selected.samples), job, digest, options.max_failures,
+                    dataclasses.asdict(reporting or ReportOptions(seed=options.seed)),
+                )  # fmt: skip
+                provenance["shard"] = dataclasses.asdict(record)
+            write_predictions(dataclasses.replace(predictions, provenance=provenance), places.predictions)
             # Read back, so that a report made now and one made from the file later are the same.
-            predictions = read_predictions(written)
-            num_failed = _num_failed(predictions, known)
-            is_finished = num_failed == 0  # what failed is tried again next time, and only that
+            predictions = read_predictions(places.predictions)
+            num_failed = num_failed_of(predictions, known)
+            # What failed is tried again next time, and only that. A part's blocks may yet be wanted by another division.
+            is_finished = num_failed == 0 and not share
         finally:
             journal.close(finished=is_finished)
     return EvaluateResult(predictions, num_failed)
+
+
+def _earlier(path: Path, asked: dict[str, object]) -> Predictions | None:
+    """What an earlier run wrote, None where there is nothing; UsageError when it answers another question."""
+    if not path.exists():
+        return None
+    earlier = read_predictions(path)
+    _refuse_another_question(earlier, asked, path)
+    return earlier
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
 def _profiled(
     result: EvaluateResult, manifest: Manifest, selected: Selected, options: EvaluateOptions, written: Path
 ) -> EvaluateResult:
     """A finished job measured, where that is asked for and was not yet: the numbers of the samples stay as they are."""
-    if not options.profile or "profile" in result.predictions.provenance:
+    is_elsewhere = options.share is not None and options.share.index > 1  # the first part measures for all
+    if not options.profile or is_elsewhere or "profile" in result.predictions.provenance:
         return result
     provenance = {**result.predictions.provenance, "profile": measure(manifest, selected, options)}
     write_predictions(dataclasses.replace(result.predictions, provenance=provenance), written)
@@ -98,38 +139,37 @@ def _profiled(
 
 
 def check_failures(result: EvaluateResult, options: EvaluateOptions) -> None:
-    """TooManyFailuresError when more samples failed than the user allows, or nothing was scored at all."""
+    """TooManyFailuresError when more samples failed than the user allows, or nothing was scored at all.
+
+    A part may well be a few samples of which none is scored.
+    """
+    refuse_failures(result, options.max_failures, may_be_none=options.share is not None)
+
+
+def refuse_failures(result: EvaluateResult, most: int, *, may_be_none: bool = False) -> None:
+    """The same with the number that is allowed; `may_be_none` samples have a prediction."""
     total = len(result.predictions)
-    if result.num_failed > options.max_failures:
+    if result.num_failed > most:
         raise TooManyFailuresError(
-            f"{result.num_failed} of {total} samples failed in the evaluation and --max-failures allows "
-            f"{options.max_failures}; the reasons are in the report"
+            f"{result.num_failed} of {total} samples failed in the evaluation and --max-failures allows {most}; the "
+            "reasons are in the report"
         )
-    if not (result.predictions.predicted >= 0).any():
+    if not may_be_none and not (result.predictions.predicted >= 0).any():
         raise TooManyFailuresError(f"none of the {total} samples has a prediction; the reasons are in the report")
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Keep other runs out of the folder; UsageError when one is at work. The kernel lets go for a killed run."""
-    from filelock import FileLock, Timeout
-
+def _locked(out: Path, places: Places, share: Share | None) -> Iterator[None]:
+    """Keep other runs out of what this one writes; UsageError when one is at work there."""
     existed = out.exists()
-    path = out / LOCK
-    with storage_errors(out, "locking it"):
-        out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UsageError(f"another evaluation is writing to {out}; wait for it to end") from error
+    which = f"shard {share} of {out}" if share else str(out)
     try:
-        yield
+        with locked(places.lock, f"another evaluation is writing to {which}; wait for it to end"):
+            yield
     finally:
-        path.unlink(missing_ok=True)  # before letting go: whoever comes next makes a lock of its own
-        lock.release()
-        if not existed and not any(out.iterdir()):
-            out.rmdir()  # nothing came of it
+        for folder in dict.fromkeys((places.lock.parent, out)):
+            if not existed and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()  # nothing came of it
 
 
 def _refuse_another_question(earlier: Predictions, asked: dict[str, object], path: Path) -> None:
@@ -141,7 +181,8 @@ def _refuse_another_question(earlier: Predictions, asked: dict[str, object], pat
         )
 
 
-def _num_failed(predictions: Predictions, known: set[str]) -> int:
+def num_failed_of(predictions: Predictions, known: Set[str]) -> int:
+    """Samples that failed here; `known` are those that had failed before."""
     return sum(
         error is not None and sample_id not in known
         for sample_id, error in zip(predictions.sample_ids, predictions.errors, strict=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -47,18 +47,23 @@ class BlockKey:
 
 
 class Journal:
-    """A text file: the job's name, then a line per block. Without a path nothing is kept."""
+    """A text file: the job's name, then a line per block. Without a path nothing is kept.
 
-    def __init__(self, path: Path | None, job: str) -> None:
-        self._path, self._job = path, job
+    `beside` are journals that other runs write: what they have of this job is known here too.
+    """
+
+    def __init__(self, path: Path | None, job: str, beside: Sequence[Path] = ()) -> None:
+        self._path, self._job, self._beside = path, job, tuple(beside)
         self._known: dict[BlockKey, Outputs] = {}
         self._whole = 0
         self._file: IO[bytes] | None = None
 
     def open(self) -> None:
-        """Read what an earlier run of this job left."""
+        """Read what earlier runs of this job left, and other runs so far."""
+        for path in self._beside:
+            self._read(path)
         if self._path is not None:
-            self._whole = self._read()
+            self._whole = self._read(self._path)
 
     def _start(self, path: Path) -> IO[bytes]:
         """Go on writing after the last whole line; with the first line where there is no journal of this job."""
@@ -70,13 +75,12 @@ class Journal:
         file.seek(self._whole)
         return file
 
-    def _read(self) -> int:
+    def _read(self, path: Path) -> int:
         """Bytes of whole lines; 0 where there is no journal of this very job."""
-        assert self._path is not None
-        if not self._path.exists():
+        if not path.exists():
             return 0
         whole = 0
-        with self._path.open("rb") as file:
+        with path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # torn by a kill

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ferbench.errors import UsageError
 from ferbench.jobs.evaluate.views import ViewOptions
+from ferbench.sharding import Share, share_of
 
 FOLD = "{fold}"
 """Stands for the fold's name in `model`."""
@@ -50,6 +51,8 @@ class EvaluateOptions:
     max_failures: int = 0
     """Samples that may fail here and still be a success; those without a face were counted when they were aligned."""
     overwrite: bool = False
+    shard: str = ""
+    """The part of the samples that this run does, `i/n` or `auto`; empty is all. See `ferbench.sharding`."""
 
     def __post_init__(self) -> None:
         if not self.model or not all(self.model):
@@ -73,6 +76,12 @@ class EvaluateOptions:
                 raise UsageError(f"{name.replace('_', '-')} cannot be negative, got {getattr(self, name)}")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit must be at least 1, got {self.limit}")
+        share_of(self.shard)
+
+    @property
+    def share(self) -> Share | None:
+        """`shard`, understood."""
+        return share_of(self.shard)
 
     def arch_of(self, member: int) -> str:
         """The architecture of one member."""

@@ -24,6 +24,7 @@ from ferbench.jobs.evaluate.provenance import ModelRecord, about_run, model_noti
 from ferbench.jobs.evaluate.running import Runner
 from ferbench.jobs.evaluate.runs import Run, plan_runs
 from ferbench.jobs.evaluate.select import Selected
+from ferbench.jobs.evaluate.sharded import blocks_of
 from ferbench.jobs.evaluate.tasks import Task, plan_tasks, unit_of
 from ferbench.jobs.evaluate.views import ViewOptions, temporal_views
 from ferbench.manifest import Manifest
@@ -46,6 +47,8 @@ class _Whole:
     media: Mapping[str, str]
     """Of each sample, as `media_of` has it."""
     device: str
+    part: Selected
+    """The samples that this run answers for."""
     members: list[Member] = field(default_factory=list)
     models: list[ModelRecord] = field(default_factory=list)
     audits: list[Finding] = field(default_factory=list)
@@ -61,15 +64,22 @@ def predict(
     views: ViewOptions,
     journal: Journal,
     media: Mapping[str, str],
+    part: Selected | None = None,
 ) -> Predictions:
     """Load the models one at a time and run each over its samples. A sample that fails is a row with its reason.
 
-    Raises ModelError when a model cannot be loaded, does not fit the classes, or fails on every sample.
+    `part` are those of `selected` that this run answers for; by default all.
+
+    Raises ModelError when a model cannot be loaded, does not fit the classes, or fails on every sample; of a part, only
+    when it cannot be loaded or does not fit, because a part may be few samples.
     """
-    whole = _Whole(manifest, selected, options, views, media, choose_device(options.device))
+    part = part or selected
+    whole = _Whole(manifest, selected, options, views, media, choose_device(options.device), part)
     runs = plan_runs(selected.samples, selected.folds, options)
     whole.members = [Member(name) for name in options.model]
-    with progress("evaluating", sum(len(run.samples) for run in runs)) as advance:
+    mine = {sample.sample_id for sample in part.samples}
+    count = sum(sample.sample_id in mine for run in runs for sample in run.samples)
+    with progress("evaluating", count) as advance:
         for run in runs:
             _run(run, whole, journal, advance)
     return _collected(whole)
@@ -114,6 +124,8 @@ def _run(run: Run, whole: _Whole, journal: Journal, advance: Advance) -> None:
     _look_at(model, run, tasks, whole)
     runner = Runner(model, whole.device, options.batch_size, whole.views.average)
     blocks = cut_blocks(tasks, whole.views, options.batch_size)
+    if options.share:
+        blocks = blocks_of(blocks, whole.part)
     keys = {block.number: BlockKey(run.number, block.number, block.media(whole.media)) for block in blocks}
     outputs, failure = Outputs(), None
     match: ClassMatch | None = None
@@ -139,7 +151,7 @@ def _run(run: Run, whole: _Whole, journal: Journal, advance: Advance) -> None:
             journal.record(keys[block.number], found)
         for sample in block.samples:
             advance(sample.sample_id)
-    if failure is not None and not outputs.logits:
+    if failure is not None and not outputs.logits and not options.share:
         raise failure
     match = match or _match(run, model, whole, outputs)
     whole.members[run.member].add(run.title, match, outputs)
@@ -157,6 +169,8 @@ def _match(run: Run, model: LoadedModel, whole: _Whole, outputs: Outputs) -> Cla
 def _look_at(model: LoadedModel, run: Run, tasks: Sequence[Task], whole: _Whole) -> None:
     """Audit the model on a few of its clips, and measure it when that is asked for: both apart from the run."""
     options = whole.options
+    if options.share and options.share.index > 1:
+        return  # the first part looks for all of them
     if options.audit_clips:
         from ferbench.audits import ModelAuditOptions
         from ferbench.jobs.audit import audit_model
@@ -186,7 +200,7 @@ def _measured(model: LoadedModel, options: EvaluateOptions, device: str) -> dict
 
 def measure(manifest: Manifest, selected: Selected, options: EvaluateOptions) -> dict[str, Any]:
     """What `--profile` says, without running a sample: the first model of each member."""
-    whole = _Whole(manifest, selected, options, ViewOptions(), {}, choose_device(options.device))
+    whole = _Whole(manifest, selected, options, ViewOptions(), {}, choose_device(options.device), selected)
     for run in plan_runs(selected.samples, selected.folds, options):
         if run.member not in {member for member, _ in whole.profiles}:
             whole.profiles.append((run.member, _measured(_load(run, whole), options, whole.device)))
@@ -200,7 +214,7 @@ def _profile(whole: _Whole) -> dict[str, Any]:
 
 
 def _collected(whole: _Whole) -> Predictions:
-    selected, options = whole.selected, whole.options
+    selected, options = whole.part, whole.options
     combined = combine(whole.members, options.shares(), whole.views.average, labels=whole.manifest.labels)
     ids = tuple(sample.sample_id for sample in selected.samples)
     logits = np.full((len(ids), len(combined.labels)), np.nan, np.float32)
