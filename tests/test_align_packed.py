@@ -1,5 +1,6 @@
 """Packed crops: the same pictures as folders, opened by other people's libraries, resumed sample by sample."""
 
+import hashlib
 import json
 import shutil
 
@@ -13,6 +14,7 @@ from ferbench.jobs.align.packing import key_of, packed_path, shard_of
 from ferbench.manifest import read_manifest
 from ferbench.media import frame_files
 from ferbench.media.packs import Place, find_place, open_pack, picture_bytes
+from ferbench.media.shard_index import entry_of, read_index
 
 PACKS = ["tar", "parquet"]
 
@@ -44,7 +46,7 @@ def test_a_pack_holds_the_bytes_that_folders_would(pack, arguments, tmp_path, fe
     assert ran.code == 0, ran.err
     assert sorted(tree_hash(tmp_path / "packed")) == [
         "contact_sheet.jpg", "faces.parquet", "manifest.parquet", "report.html",
-        *[f"shards/0000{shard}.{pack}" for shard in range(3)],
+        *[f"shards/0000{shard}.{pack}" for shard in range(3)], "shards/index.json",
     ]  # fmt: skip
     folders, packed = rows_of(tmp_path / "folders"), rows_of(tmp_path / "packed")
     assert packed["happy/v1.5"]["path"] == f"shards/00001.{pack}/happy/v1%2E5"
@@ -172,6 +174,7 @@ def test_a_stopped_job_continues_sample_by_sample_into_the_same_bytes(
     assert ferbench(*arguments, "-o", tmp_path / "stopped", "--pack", pack).code == 130
     monkeypatch.setattr(Journal, "record", record)
     ran = ferbench(*arguments, "-o", tmp_path / "stopped", "--pack", pack)
+    assert ran.code == 0, ran.err
     assert ran.json["skipped"] == stop_at
     assert tree_hash(tmp_path / "stopped") == tree_hash(tmp_path / "whole")
 
@@ -188,7 +191,7 @@ def test_a_foreign_shard_is_never_replaced_and_overwrite_removes_only_ours(argum
     assert ferbench(*arguments, "-o", out, "--pack", "tar").code == 0
     assert ferbench(*arguments, "-o", out, "--pack", "parquet", "--overwrite").code == 0
     assert sorted(path.name for path in (out / "shards").iterdir()) == [
-        "00000.parquet", "00001.parquet", "00002.parquet", "note.txt",
+        "00000.parquet", "00001.parquet", "00002.parquet", "index.json", "note.txt",
     ]  # fmt: skip
 
 
@@ -222,3 +225,48 @@ def test_a_sample_that_is_not_in_its_pack_is_named(arguments, tmp_path, ferbench
     with pytest.raises(MediaError, match="it has no picture"):
         picture_bytes(find_place(shard / "nobody.jpg"))
     assert read_manifest(tmp_path / "packed/manifest.parquet").column("path")[0] == "shards/00000.tar/happy/a man"
+
+
+def index_of(out):
+    return json.loads((out / "shards/index.json").read_text())
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_an_index_says_what_each_shard_holds(pack, arguments, tmp_path, ferbench):
+    assert ferbench(*arguments, "-o", tmp_path, "--pack", pack).code == 0
+    shards = [tmp_path / f"shards/0000{shard}.{pack}" for shard in range(3)]
+    sizes = [shard.stat().st_size for shard in shards]
+    assert index_of(tmp_path) == {
+        "samples": 4, "pictures": 6, "bytes": sum(sizes),
+        "shards": [
+            {"file": shard.name, "samples": samples, "pictures": pictures, "bytes": size,
+             "sha256": hashlib.sha256(shard.read_bytes()).hexdigest()}
+            for shard, size, (samples, pictures) in zip(shards, sizes, [(2, 3), (1, 2), (1, 1)], strict=True)
+        ],
+    }  # fmt: skip
+    assert [entry_of(shard) for shard in shards] == list(read_index(tmp_path / "shards").values())
+
+
+def test_an_index_that_is_not_there_is_written_by_the_next_run_and_no_shard_is(arguments, tmp_path, ferbench):
+    assert ferbench(*arguments, "-o", tmp_path, "--pack", "tar").code == 0
+    before, ages = tree_hash(tmp_path), [path.stat().st_mtime_ns for path in (tmp_path / "shards").glob("*.tar")]
+    (tmp_path / "shards/index.json").unlink()
+    assert ferbench(*arguments, "-o", tmp_path, "--pack", "tar").json["done"] == 0
+    assert tree_hash(tmp_path) == before
+    assert [path.stat().st_mtime_ns for path in (tmp_path / "shards").glob("*.tar")] == ages
+
+
+def test_an_index_of_shards_that_changed_since_is_not_believed_by_the_next_run(arguments, tmp_path, ferbench):
+    assert ferbench(*arguments, "-o", tmp_path, "--pack", "tar").code == 0
+    before = tree_hash(tmp_path)
+    whole = (tmp_path / "shards/00001.tar").read_bytes()
+    (tmp_path / "shards/00001.tar").write_bytes(whole[:-2000])
+    assert ferbench(*arguments, "-o", tmp_path, "--pack", "tar").code == 0
+    assert ferbench(*arguments, "-o", tmp_path, "--pack", "tar", "--overwrite").code == 0
+    assert tree_hash(tmp_path) == before
+
+
+def test_a_job_whose_every_sample_fails_has_neither_shards_nor_an_index(clips, tmp_path, ferbench):
+    ran = ferbench("align", clips / "neutral/mountain.jpg", "-o", tmp_path / "out", "--pack", "tar", *FAST)
+    assert ran.code == 3
+    assert not (tmp_path / "out/shards").exists()

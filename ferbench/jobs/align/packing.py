@@ -1,7 +1,9 @@
 """Packed output: the crops of many samples in one tar (WebDataset) or parquet file (Hugging Face datasets).
 
     OUT/shards/00000.tar           samples 0 .. shard_size - 1 of the source, in its order
+    OUT/shards/index.json          what each of them holds (`ferbench.media.shard_index`)
     OUT/.ferbench/crops/shards/…   crops of samples whose shard is not complete yet, as folders
+    OUT/.ferbench/packed/…         what the index will say of the shards that were written
 
 Which shard a sample is in depends on its place in the source alone, so a stopped job continues sample by sample and ends in
 the same bytes. A shard is written, by a rename, as soon as all of its samples are done; then their folders go.
@@ -10,27 +12,35 @@ the same bytes. A shard is written, by a rename, as soon as all of its samples a
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ferbench.errors import MediaError
-from ferbench.jobs.align.paths import STATE_FOLDER
+from ferbench.errors import DataError, MediaError
+from ferbench.jobs.align.paths import SHARDS, STATE_FOLDER
 from ferbench.manifest import Manifest, Sample
 from ferbench.media import frame_files
 from ferbench.media.packs import find_place, picture_bytes
-from ferbench.storage import remove, storage_errors, write_atomically
+from ferbench.media.shard_index import INDEX, ShardEntry, entry_of, read_index, samples_in_shards, write_index
+from ferbench.storage import remove, storage_errors, write_atomically, write_json
 
 ROWS_PER_GROUP = 16
 """Samples per row group of a parquet shard: what is read to get at one of them."""
 
 Pictures = list[tuple[str, bytes]]
 """(file name, encoded bytes) of a sample's crops in order."""
+
+
+def packed_record(out: Path, shard: str) -> Path:
+    """Where it waits what the index will say of a shard: a file each, because several machines may write shards."""
+    return out / STATE_FOLDER / "packed" / f"{Path(shard).name}.json"
 
 
 def staged_place(out: Path, crops: str) -> Path:
@@ -78,9 +88,16 @@ class Packer:
         if first is None:
             remove(place)  # every sample of it failed
         else:
-            entries = _chained(first, rows)
+            entries = _Counted(first, rows)
             writer = self._write_tar if shard.endswith(".tar") else self._write_parquet
-            write_atomically(place, lambda temporary: writer(temporary, entries))
+
+            def write(temporary: Path) -> None:
+                writer(temporary, iter(entries))
+                # Before the shard gets its name: a shard that is there never has an earlier one's record.
+                entry = entry_of(temporary, counts=(entries.samples, entries.pictures), file=place.name)
+                write_json(packed_record(self._out, shard), asdict(entry))
+
+            write_atomically(place, write)
         with storage_errors(place, "removing packed crops"):
             remove(self._staged(shard))
 
@@ -189,8 +206,45 @@ def _bytes_of(file: Path) -> bytes:
     return picture_bytes(place) if place else file.read_bytes()
 
 
-def _chained(
-    first: tuple[Sample, Pictures], rest: Iterator[tuple[Sample, Pictures]]
-) -> Iterator[tuple[Sample, Pictures]]:
-    yield first
-    yield from rest
+class _Counted:
+    """Entries of a shard as they are written, counted."""
+
+    def __init__(self, first: tuple[Sample, Pictures], rest: Iterator[tuple[Sample, Pictures]]) -> None:
+        self._entries = itertools.chain([first], rest)
+        self.samples = self.pictures = 0
+
+    def __iter__(self) -> Iterator[tuple[Sample, Pictures]]:
+        for sample, pictures in self._entries:
+            self.samples += 1
+            self.pictures += len(pictures)
+            yield sample, pictures
+
+
+def index_shards(out: Path, manifest: Manifest) -> None:
+    """Write the index of the shards that the samples of `manifest`, at `out`, are in; nothing where they are in none.
+
+    What is known of a shard from writing it, or from an index that is younger than the shard, is not computed again.
+    """
+    names = list(samples_in_shards(manifest))
+    if not names:
+        return
+    earlier = _earlier_entries(out / SHARDS)
+    entries = [_recorded(out, name) or earlier.get(Path(name).name) or entry_of(out / name) for name in names]
+    write_index(out / SHARDS, entries)
+
+
+def _recorded(out: Path, name: str) -> ShardEntry | None:
+    path = packed_record(out, name)
+    return ShardEntry(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+
+def _earlier_entries(folder: Path) -> dict[str, ShardEntry]:
+    """Of an earlier run's index, what the shards' sizes and ages agree with."""
+    try:
+        entries = read_index(folder) or {}
+    except DataError:
+        return {}
+    written = (folder / INDEX).stat().st_mtime_ns if entries else 0
+    stats = {name: (folder / name).stat() for name in entries if (folder / name).is_file()}
+    return {name: entry for name, entry in entries.items()
+            if name in stats and stats[name].st_size == entry.bytes and stats[name].st_mtime_ns <= written}  # fmt: skip

@@ -8,9 +8,9 @@ from ferbench.jobs.align.options import FORMATS
 
 MANIFEST, FACES = "manifest.parquet", "faces.parquet"
 CONTACT_SHEET, REPORT = "contact_sheet.jpg", "report.html"
-SHARDS = "shards"
+SHARDS, SHARD_INDEX = "shards", "shards/index.json"
 STATE_FOLDER, LOCK = ".ferbench", ".ferbench.lock"
-RESERVED = frozenset({MANIFEST, FACES, CONTACT_SHEET, REPORT, STATE_FOLDER, LOCK})
+RESERVED = frozenset({MANIFEST, FACES, CONTACT_SHEET, REPORT, SHARD_INDEX, STATE_FOLDER, LOCK})
 
 _MAX_NAME_BYTES = 200
 """Of one folder or file name; file systems take 255, and suffixes and temporary names want room."""

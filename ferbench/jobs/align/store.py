@@ -6,6 +6,7 @@
     OUT/faces.parquet             one row per crop: box, landmarks, matrix
     OUT/contact_sheet.jpg         a picture of them
     OUT/report.html               the same as a page, with how good they are and what failed
+    OUT/shards/…                  with `--pack`, the crops; see `ferbench.jobs.align.packing`
     OUT/.ferbench/                while unfinished only: journal.jsonl, crops.json, and crops being written; of shards
                                   journal-3-of-16.jsonl and so on for each, and what they all work on (`sharded`)
     OUT/.ferbench.lock            while a run works here
@@ -32,6 +33,7 @@ from ferbench.errors import UsageError
 from ferbench.jobs.align.journal import Journal
 from ferbench.jobs.align.options import BOXES, CROPS
 from ferbench.jobs.align.outcome import CropRow, Outcome
+from ferbench.jobs.align.packing import index_shards
 from ferbench.jobs.align.paths import (
     CONTACT_SHEET,
     FACES,
@@ -39,6 +41,7 @@ from ferbench.jobs.align.paths import (
     MANIFEST,
     REPORT,
     RESERVED,
+    SHARD_INDEX,
     STATE_FOLDER,
     on_disk,
 )
@@ -53,6 +56,7 @@ from ferbench.jobs.align.persons import (
 )
 from ferbench.jobs.locks import locked, refuse_held
 from ferbench.manifest import Manifest, read_manifest, write_manifest
+from ferbench.media.shard_index import samples_in_shards
 from ferbench.recipe import Recipe
 from ferbench.sharding import Share
 from ferbench.storage import TEMPORARY_PREFIX, remove, storage_errors, write_atomically, write_json
@@ -92,7 +96,7 @@ _OF_ALIGN = {"path", "media", "start_frame", "end_frame", "num_frames", "status"
 
 CROPS_PATTERN = "crops*.json"
 SHARE_LOCK = "lock-"
-OF_STATE = (TEMPORARY_PREFIX, "journal", "crops", "unfinished", "source.parquet", "plan.json", SHARE_LOCK)
+OF_STATE = (TEMPORARY_PREFIX, "journal", "crops", "unfinished", "packed", "source.parquet", "plan.json", SHARE_LOCK)
 """How the names of everything in the state folder begin."""
 
 
@@ -164,6 +168,8 @@ class AlignStore:
         if written is None or not all((self.out / name).exists() for name in tables):
             return False
         if self.keep == BOXES and written.root != source.root:
+            return False
+        if samples_in_shards(written) and not (self.out / SHARD_INDEX).exists():
             return False
         theirs, ours = written.table, source.table
         if is_by_person(self.recipe):
@@ -308,6 +314,7 @@ class AlignStore:
         }
         aligned = source.with_columns(**columns).replace(root=self.out.resolve(), recipe=self.recipe)
         write_manifest(aligned, self.out / MANIFEST, staging=self.staging)
+        index_shards(self.out, aligned)
         return aligned
 
     def finish(self) -> None:
