@@ -58,7 +58,7 @@ from ferbench.errors import UsageError
 @click.option("--strict", is_flag=True, help="Exit with 4 when an audit finds an error or a warning.")
 @output_option("Folder for predictions and reports.")
 @root_option
-@run_options("device", "workers", "batch-size", "seed", "limit", "max-failures", "overwrite")
+@run_options("device", "workers", "batch-size", "seed", "limit", "max-failures", "overwrite", "shard")
 @json_option
 def command(
     manifest: Path | None, outputs: tuple[str, ...], root: Path | None, strict: bool, as_json: bool, **flags: Any
@@ -87,7 +87,11 @@ def command(
     samples = read_any_manifest(path, root=root)
     # What a user's model prints must not get between a program and the JSON it reads.
     with contextlib.redirect_stdout(sys.stderr):
-        result = evaluate(samples, path, out, options, views=views)
+        result = evaluate(samples, path, out, options, views=views, reporting=reporting)
+    if options.share:
+        _print_part(result, options, out, as_json)
+        check_failures(result, options)
+        return
     findings = audit_predictions(result.predictions, manifest=samples)
     report = write_report(
         result.predictions, out, aligned=samples if samples.recipe else None, options=reporting, audits=findings
@@ -108,6 +112,17 @@ def _workspace_manifest(settings: Settings) -> Path:
     if found is None:
         raise UsageError("say which manifest: ferbench evaluate MANIFEST --model …, or run align in a workspace first")
     return found
+
+
+def _print_part(result: Any, options: Any, out: Path, as_json: bool) -> None:
+    """Which part is done, and what comes next: scores of a part would mean nothing."""
+    from ferbench.rendering.terminal import print_tables, summary_table
+
+    count, shard = len(result.predictions), str(options.share)
+    if as_json:
+        print_json({"shard": shard, "samples": count, "failed": result.num_failed})
+    rows = {"shard": shard, "samples": f"{count:,}", "failed": str(result.num_failed), "next": f"ferbench merge {out}"}
+    print_tables([summary_table("evaluate", rows)], console())
 
 
 def print_report(report: Any, out: Path) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,16 +67,29 @@ def merge(paths: Sequence[Path], out: Path, options: MergeOptions, *, manifest: 
     """Read the shards, merge them and write `out`. Raises what `merge_shards` raises; nothing is written then."""
     shards = read_shards(paths)
     result = merge_shards(shards, options, manifest=read_any_manifest(manifest) if manifest else None)
-    provenance = dict(result.predictions.provenance)
+    return write_merged(shards, result, out, manifest=manifest)
+
+
+def write_merged(
+    shards: Sequence[Shard],
+    result: MergeResult,
+    out: Path,
+    *,
+    manifest: Path | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> MergeResult:
+    """Write `out`, with `more` in its provenance and the place of the manifest relative to it; what was written."""
+    provenance = {**result.predictions.provenance, **(more or {})}
     recorded = provenance.get("manifest_sha256")
-    place = _recorded_place(shards)
+    place = recorded_place(shards)
     if manifest is not None and recorded in (None, sha256_of_file(manifest)):
         place = manifest
     if place is not None:
         provenance["manifest_path"] = Path(os.path.relpath(place.resolve(), out.parent.resolve())).as_posix()
         provenance["manifest_sha256"] = recorded or sha256_of_file(place)
-    write_predictions(dataclasses.replace(result.predictions, provenance=provenance), out)
-    return result
+    merged = dataclasses.replace(result.predictions, provenance=provenance)
+    write_predictions(merged, out)
+    return dataclasses.replace(result, predictions=merged)
 
 
 def merge_shards(shards: Sequence[Shard], options: MergeOptions, *, manifest: Manifest | None = None) -> MergeResult:
@@ -121,29 +134,38 @@ def merge_shards(shards: Sequence[Shard], options: MergeOptions, *, manifest: Ma
 
 
 def _expected(shards: Sequence[Shard], options: MergeOptions, manifest: Manifest | None) -> tuple[Expected | None, str]:
+    split = options.split or str(asked_of(shards[0].predictions).get("split") or "")
     if manifest is not None:
-        return expected_of_manifest(manifest, split=options.split or _splitasked_of(shards), fold=options.fold), (
-            f"manifest {manifest.name!r}"
-        )
+        return expected_of_manifest(manifest, split=split, fold=options.fold), f"manifest {manifest.name!r}"
     recorded = _recorded_manifest(shards)
-    if recorded is not None and not any(asked_of(shard.predictions).get("limit") for shard in shards):
-        found = expected_of_manifest(recorded, split=options.split or _splitasked_of(shards), fold=options.fold)
-        return found, f"the recorded manifest {recorded.name!r}"
     numbered = all(number_of(shard) for shard in shards)
+    # Parts of one run were all asked the same; files of one fold each are together more than any of them was asked.
+    limit = asked_of(shards[0].predictions).get("limit") if numbered else None
+    fold = options.fold or (str(asked_of(shards[0].predictions).get("fold") or "") if numbered else "")
+    if recorded is not None and (numbered or not any(asked_of(shard.predictions).get("limit") for shard in shards)):
+        found = expected_of_manifest(recorded, split=split, fold=fold)
+        return _first_tested(found, limit), f"the recorded manifest {recorded.name!r}"
     return None, "the shards' own numbers" if numbered else ""
 
 
-def _splitasked_of(shards: Sequence[Shard]) -> str:
-    return str(asked_of(shards[0].predictions).get("split") or "")
+def _first_tested(expected: Expected, limit: Any) -> Expected:
+    """With only the first `limit` samples of the test part in it, as `--limit` takes them."""
+    if not isinstance(limit, int):
+        return expected
+    places = [place for place, fold in enumerate(expected.folds) if fold is not None][:limit]
+    return dataclasses.replace(
+        expected, folds=(*expected.folds[: places[-1] + 1], *(None,) * (len(expected.folds) - places[-1] - 1))
+    )
 
 
 def _recorded_manifest(shards: Sequence[Shard]) -> Manifest | None:
     """The manifest that all shards record, where one of them still finds it unchanged."""
-    place = _recorded_place(shards)
+    place = recorded_place(shards)
     return read_any_manifest(place) if place is not None else None
 
 
-def _recorded_place(shards: Sequence[Shard]) -> Path | None:
+def recorded_place(shards: Sequence[Shard]) -> Path | None:
+    """Where the manifest that all shards record still is as it was; None where it is not."""
     digests = {shard.predictions.provenance.get("manifest_sha256") for shard in shards}
     if len(digests) != 1 or None in digests:
         return None
@@ -182,7 +204,9 @@ def _joined(shards: Sequence[Shard], order: Sequence[str], labels: LabelSet) -> 
     rows = np.array([row_of[name] for name in order], np.int64)
     targets = np.concatenate([_renumbered(part, labels) for part in parts])[rows]
     logits = np.concatenate([_reordered(part, labels) for part in parts])[rows]
-    attributes = sorted({name for part in parts for name in part.attributes})
+    attributes = list(parts[0].attributes)
+    if any(list(part.attributes) != attributes for part in parts):
+        attributes = sorted({name for part in parts for name in part.attributes})
     return Predictions(
         sample_ids=tuple(order),
         targets=targets,
@@ -245,6 +269,9 @@ def _shared_provenance(shards: Sequence[Shard]) -> dict[str, Any]:
 
 def _united_models(shards: Sequence[Shard]) -> list[Any]:
     """Every model once; one model of several folds is a model of no fold in particular."""
+    said = [shard.predictions.provenance.get("models") for shard in shards]
+    if said[0] and all(number_of(shard) for shard in shards) and all(each == said[0] for each in said):
+        return list(said[0])  # parts of one run, in the run's order
     apart = _united_entries([_models(shard) for shard in shards])
     if not all(isinstance(entry, dict) for entry in apart):
         return apart
@@ -270,7 +297,12 @@ def _united(shards: Sequence[Shard], key: str) -> list[Any]:
 
 
 def _united_entries(lists: Sequence[Sequence[Any]]) -> list[Any]:
-    """Every entry once, in an order that the order of the lists does not change."""
+    """Every entry once, in an order that the order of the lists does not change: theirs, where they are all the same or
+    only one has any."""
+    distinct = {json.dumps(list(each), sort_keys=True, default=str): each for each in lists if len(each)}
+    if len(distinct) == 1:
+        (only,) = distinct.values()
+        return list({json.dumps(entry, sort_keys=True, default=str): entry for entry in only}.values())
     entries = {json.dumps(entry, sort_keys=True, default=str): entry for each in lists for entry in each}
     return [entries[text] for text in sorted(entries)]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ferbench.errors import DataError, PredictionsError
 from ferbench.predictions import Predictions, read_predictions
+from ferbench.sharding import share_of_name
 
 MOST_NAMED = 5
 
@@ -33,18 +34,25 @@ class Shard:
 
 
 def read_shards(paths: Sequence[Path]) -> list[Shard]:
-    """Read every shard; one PredictionsError names all that are truncated, missing or no predictions, and doubled files."""
+    """Read every shard. One PredictionsError names all that are truncated, missing or no predictions, files given twice,
+    and, where there are any, what the others say is missing or doubled."""
     broken: list[str] = []
+    unread: list[Path] = []
     shards: list[Shard] = []
     for path in paths:
         try:
             shards.append(Shard(path, read_predictions(path)))
         except DataError as error:
+            unread.append(path)
             broken.append(error.message if str(path) in error.message else f"{path}: {error.message}")
     twice = [str(path) for path, count in Counter(path.resolve() for path in paths).items() if count > 1]
     broken += [f"{path}: given twice" for path in twice]
     if broken:
-        raise PredictionsError(f"nothing is merged, {len(broken)} shards cannot be used: {'; '.join(broken)}")
+        only = list({shard.path.resolve(): shard for shard in shards}.values())
+        more = [*doubled(only), *numbering_problems(only, unread=unread)]
+        raise PredictionsError(
+            f"nothing is merged, {len(broken)} shards cannot be used: {'; '.join([*broken, *more])}", reason="merge"
+        )
     if not shards:
         raise PredictionsError("there is no shard to merge")
     return shards
@@ -107,8 +115,11 @@ def number_of(shard: Shard) -> tuple[int, int, int | None] | None:
     return index, of, total if isinstance(total, int) else None
 
 
-def numbering_problems(shards: Sequence[Shard]) -> list[str]:
-    """From the shards' own numbers: which is missing, doubled, or of another division; and too few rows in all."""
+def numbering_problems(shards: Sequence[Shard], unread: Sequence[Path] = ()) -> list[str]:
+    """From the shards' own numbers: which is missing, doubled, or of another division; and too few rows in all.
+
+    `unread` are shards that are there and cannot be read; the number that a file's name says is not missing too.
+    """
     numbers = [(shard, number) for shard in shards if (number := number_of(shard)) is not None]
     if not numbers:
         return []
@@ -124,13 +135,14 @@ def numbering_problems(shards: Sequence[Shard]) -> list[str]:
         for index, places in sorted(by_index.items())
         if len(places) > 1
     ]
-    gone = [index for index in range(1, of + 1) if index not in by_index]
+    named = {share.index for path in unread if (share := share_of_name(path.name)) is not None and share.of == of}
+    gone = [index for index in range(1, of + 1) if index not in by_index and index not in named]
     if gone:
         shown = ", ".join(map(str, gone[:MOST_NAMED])) + (", …" if len(gone) > MOST_NAMED else "")
         problems.append(f"shard {shown} of {of} is missing")
     totals = {total for _, (_, _, total) in numbers if total is not None}
     rows = sum(len(shard.predictions) for shard in shards)
-    if not problems and totals and totals != {rows}:
+    if not problems and not unread and totals and totals != {rows}:
         problems.append(
             f"the shards hold {rows} samples, and their records say {' or '.join(map(str, sorted(totals)))}"
         )
@@ -139,6 +151,10 @@ def numbering_problems(shards: Sequence[Shard]) -> list[str]:
 
 def doubled(shards: Sequence[Shard]) -> list[str]:
     """Which samples are in two shards, as a sentence for each pair of shards."""
+    if len(set().union(*(shard.predictions.sample_ids for shard in shards))) == sum(
+        len(shard.predictions) for shard in shards
+    ):
+        return []
     place: dict[str, Path] = {}
     pairs: dict[tuple[Path, Path], list[str]] = {}
     for shard in shards:
