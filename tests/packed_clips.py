@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ferbench.jobs.align.packing import Packer, packed_path, staged_place
+from ferbench.jobs.align.packing import Packer, index_shards, packed_path, staged_place
 from ferbench.labels import LabelSet
 from ferbench.manifest import Manifest, manifest_of
 
-CLASSES = ("calm", "glad", "sad")
+CLASSES = ("happy", "neutral", "sad")
 
 
 def make_folders(root: Path, count: int, *, frames: int = 4, side: int = 24) -> Manifest:
@@ -33,7 +33,7 @@ def make_folders(root: Path, count: int, *, frames: int = 4, side: int = 24) -> 
 
 
 def pack_folders(folders: Manifest, out: Path, *, suffix: str, shard_size: int) -> Manifest:
-    """The same clips in shards of `shard_size` below `out`."""
+    """The same clips in shards of `shard_size` below `out`, and their index."""
     names = folders.column("sample_id")
     crops = {
         name: packed_path(name, "frames", position, suffix=suffix, shard_size=shard_size)
@@ -46,5 +46,7 @@ def pack_folders(folders: Manifest, out: Path, *, suffix: str, shard_size: int) 
     packer = Packer(out, folders, crops, names)
     for name in names:
         packer.done(name)
+    packed = folders.with_columns(path=list(crops.values())).replace(root=out)
+    index_shards(out, packed)
     shutil.rmtree(out / ".ferbench")
-    return folders.with_columns(path=list(crops.values())).replace(root=out)
+    return packed

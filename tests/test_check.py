@@ -89,7 +89,10 @@ def test_errors_exit_with_4_and_the_json_has_the_same_findings(place, ferbench):
     )  # fmt: skip
     assert {key: value for key, value in ran.json.items() if key != "findings"} == {
         "manifest": "small", "samples": 2, "checked": ["rows", "files", "frames", "clips", "leaks", "pictures"],
-        "not_checked": {"counts": "the manifest does not say which dataset with a card it is of"},
+        "not_checked": {
+            "packs": "its samples lie in no packs",
+            "counts": "the manifest does not say which dataset with a card it is of",
+        },
         "visited": 2, "unreadable": 0, "severities": {"error": 2, "warning": 0, "note": 0},
         "recounted": None, "fixed": None, "report": None,
     }  # fmt: skip

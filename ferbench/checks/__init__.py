@@ -22,6 +22,7 @@ from ferbench.checks.files import check_files
 from ferbench.checks.frames import check_frames
 from ferbench.checks.leaks import check_leaks, no_sides
 from ferbench.checks.options import CheckOptions
+from ferbench.checks.packs import check_packs, no_packs
 from ferbench.checks.pictures import check_pictures
 from ferbench.checks.rows import check_rows
 from ferbench.errors import UsageError
@@ -47,6 +48,7 @@ class Check:
 CHECKS: dict[str, Check] = {
     "rows": Check("rows listed twice, without a label, or failed", check_rows),
     "files": Check("files that are missing, empty, or not what they should be", check_files, needs_files=True),
+    "packs": Check("shards against their index: sizes, counts, checksums", check_packs, why_not=no_packs),
     "frames": Check("frame counts, frame ranges and the names of frames", check_frames, needs_files=True),
     "clips": Check("clips shorter than a model's, and media of several kinds", check_clips),
     "counts": Check("class counts, class order and label base, against the card", check_counts, why_not=no_counts),

@@ -45,6 +45,7 @@ def command(
     \b
     rows      rows listed twice, conflicting labels, rows without a label, failed rows by reason
     files     files that are missing, empty, or not what they should be
+    packs     shards against their index: size, samples, SHA-256; reads them from end to end
     frames    frame counts and ranges against the real ones; frames out of order or missing by their names
     clips     clips shorter than T per split and class; media of several kinds
     counts    class counts, class order and label base against the dataset's card

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ferbench.errors import UsageError
-from ferbench.training.recipe import Choice
+from ferbench.training.recipe import SHUFFLES, Choice
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-GRAINS = ("samples", "shards")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +43,8 @@ class FeedOptions:
                 raise UsageError(f"{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}")
         if self.window < 1:
             raise UsageError(f"the window of shards must be at least 1, got {self.window}")
-        if self.grain not in GRAINS:
-            raise UsageError(f"unknown grain {self.grain!r} of shuffling; known: {', '.join(GRAINS)}")
+        if self.grain not in SHUFFLES:
+            raise UsageError(f"unknown grain {self.grain!r} of shuffling; known: {', '.join(SHUFFLES)}")
         if self.balanced and self.grain == "shards":
             raise UsageError(
                 "balanced draws samples from everywhere, and shards are read one after the other; choose one"

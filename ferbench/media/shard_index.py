@@ -9,15 +9,17 @@ their sizes, so that a copy that was cut short is a line, and not a thousand sam
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pyarrow.compute as pc
 
 from ferbench.errors import DataError
-from ferbench.manifest import Manifest
+from ferbench.manifest import Manifest, Sample
 from ferbench.media.packs import open_pack
+from ferbench.media.streaming import pack_of
 from ferbench.storage import sha256_of_file, write_text
 
 INDEX = "index.json"
@@ -84,38 +86,53 @@ def samples_in_shards(manifest: Manifest) -> dict[str, int]:
     )}  # fmt: skip
 
 
-def refuse_damaged_shards(manifest: Manifest) -> None:
+def shards_of(samples: Iterable[Sample]) -> dict[str, int]:
+    """The same of some samples."""
+    packs = (pack_of(sample.path) for sample in samples if sample.status != "failed")
+    return dict(sorted(Counter(pack for pack in packs if pack is not None).items()))
+
+
+def refuse_damaged_shards(root: Path, counts: Mapping[str, int]) -> None:
     """DataError naming the shards that are not there, have another size than their index says, or fewer samples than
-    `manifest` has in them. Contents are `check`'s to verify; a folder without an index is believed.
+    `counts` says. Contents are `check`'s to verify; a folder without an index is believed.
     """
     indexes: dict[Path, dict[str, ShardEntry] | None] = {}
     wrong = []
-    for name, count in samples_in_shards(manifest).items():
-        path = manifest.root / name
+    for name, count in counts.items():
+        path = root / name
         if path.parent not in indexes:
             indexes[path.parent] = read_index(path.parent)
         index = indexes[path.parent]
         problem = None if index is None else shard_problem(path, index.get(path.name), count)
         if problem:
-            wrong.append(f"{name}: {problem}")
+            wrong.append(f"{name}: {problem.message}")
     if wrong:
         more = f"; and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
         raise DataError(
-            f"{manifest.root}: {len(wrong)} shards differ from their index: {'; '.join(wrong[:MOST_NAMED])}{more}; "
+            f"{root}: {len(wrong)} of {len(counts)} shards differ from their index: {'; '.join(wrong[:MOST_NAMED])}{more}; "
             "copy them again, or run ferbench align again, which makes what is missing",
             reason="shards",
         )
 
 
-def shard_problem(path: Path, entry: ShardEntry | None, count: int) -> str | None:
+@dataclass(frozen=True, slots=True)
+class ShardProblem:
+    """What is wrong with a shard."""
+
+    rule: str
+    message: str
+
+
+def shard_problem(path: Path, entry: ShardEntry | None, count: int) -> ShardProblem | None:
     """What is wrong with a shard of which a manifest has `count` samples, short of reading it; None when nothing is."""
     if entry is None:
-        return "the index does not have it"
+        return ShardProblem("shard-unlisted", "the index does not have it")
     if not path.is_file():
-        return "not there"
+        return ShardProblem("shard-missing", "not there")
     size = path.stat().st_size
     if size != entry.bytes:
-        return f"{size:,} bytes, and the index says {entry.bytes:,}"
+        return ShardProblem("shard-size", f"{size:,} bytes, and the index says {entry.bytes:,}")
     if count > entry.samples:
-        return f"the manifest has {count:,} samples in it, and the index {entry.samples:,}"
+        message = f"the manifest has {count:,} samples in it, and the index {entry.samples:,}"
+        return ShardProblem("shard-count", message)
     return None

@@ -29,6 +29,7 @@ from ferbench.settings import read_toml, toml_value
 
 FOLDER = "recipes"
 AMP = ("off", "bf16", "fp16")
+SHUFFLES = ("samples", "shards")
 SELECT_ON = ("validation", "test", "last")
 
 
@@ -68,6 +69,10 @@ class TrainRecipe:
     """Draw every class equally often."""
     drop_last: bool = False
     """Leave the samples out that do not fill an epoch's last batch: others every time, as the order is."""
+    shuffle: str = "samples"
+    """`samples`: each from wherever it lies. `shards`: packed samples shard by shard, in another order every epoch."""
+    shuffle_window: int = 4
+    """With `shards`: shards whose samples are mixed."""
     mixup: float = 0.0
     """Alpha of the Beta distribution; 0 is off (Zhang et al. 2018)."""
     clip_norm: float = 0.0
@@ -94,12 +99,17 @@ class TrainRecipe:
     """Of the file."""
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("early_stop", 0), ("seed", 0)):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("early_stop", 0), ("seed", 0),
+                            ("shuffle_window", 1)):  # fmt: skip
             if getattr(self, name) < least:
                 raise UsageError(f"recipe: {_dashed(name)} must be at least {least}, got {getattr(self, name)}")
-        for name, known in (("amp", AMP), ("select_on", SELECT_ON), ("metric", tuple(METRICS))):
+        for name, known in (
+            ("amp", AMP), ("select_on", SELECT_ON), ("shuffle", SHUFFLES), ("metric", tuple(METRICS)),
+        ):  # fmt: skip
             if getattr(self, name) not in known:
                 raise UsageError(f"recipe: {_dashed(name)} is one of {', '.join(known)}, not {getattr(self, name)!r}")
+        if self.balanced and self.shuffle == "shards":
+            raise UsageError("recipe: balanced draws samples from everywhere; with shuffle = shards it cannot be")
         if self.clip_norm < 0 or self.mixup < 0:
             raise UsageError("recipe: clip-norm and mixup cannot be negative")
         if not 0 < self.validation_share < 1:

@@ -30,6 +30,7 @@ from ferbench.jobs.evaluate.sharded import (
 from ferbench.jobs.evaluate.views import ViewOptions
 from ferbench.jobs.locks import locked
 from ferbench.manifest import Manifest
+from ferbench.media.shard_index import refuse_damaged_shards, shards_of
 from ferbench.models import MODELS, model_module
 from ferbench.predictions import Predictions, read_predictions, write_predictions
 from ferbench.report import ReportOptions
@@ -60,12 +61,13 @@ def evaluate(
     With `options.shard` one part of it, below `out/shards`, which `ferbench merge` joins; `reporting` is kept there for
     the report of the whole. A job that was stopped continues, and ends in the same bytes. A sample without a face or with
     unreadable media is a row with its reason. Raises UsageError when `out` holds the predictions of another question, or
-    another run is writing there.
+    another run is writing there, DataError when a shard is not what its index says.
     """
     views = views or ViewOptions()
     selected = select_samples(manifest, options)
     plan_runs(selected.samples, selected.folds, options)  # a model that is not there is found before anything is made
     share, part = options.share, part_of(selected, options, views, options.share)
+    refuse_damaged_shards(manifest.root, shards_of(part.samples))
     known = {sample.sample_id for sample in part.samples if sample.status == "failed"}
     places = places_in(out, share)
     job = sha256_of_value(_job_id(manifest_path, selected, options, views))

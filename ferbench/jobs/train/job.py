@@ -15,6 +15,7 @@ from ferbench.errors import UsageError
 from ferbench.jobs.train.data import Parts, parts_of
 from ferbench.jobs.train.options import TrainOptions
 from ferbench.manifest import Manifest
+from ferbench.media.shard_index import refuse_damaged_shards, samples_in_shards
 from ferbench.progress import progress
 from ferbench.storage import sha256_of_file, sha256_of_value, write_json
 from ferbench.training import TrainRecipe
@@ -63,7 +64,8 @@ def train(
     """Train the recipe's network on a fold of `manifest`, continuing what an earlier run left in `out`.
 
     Writes `checkpoint.safetensors` (the epoch that was selected), `last.safetensors`, log.csv, curves.png, recipe.json and
-    state.pt. Raises UsageError when `out` holds another training, ModelError when the network fails on its input.
+    state.pt. Raises UsageError when `out` holds another training, DataError when a shard is not what its index says,
+    ModelError when the network fails on its input.
     """
     from ferbench.training.loop import run_training
     from ferbench.training.network import make_network
@@ -71,6 +73,8 @@ def train(
 
     wanted = choose_device(options.device)
     parts = parts_of(manifest, recipe, fold=options.fold, limit=options.limit)
+    for part in filter(None, (parts.train, parts.select)):
+        refuse_damaged_shards(part.root, samples_in_shards(part))
     network = make_network(recipe, manifest.labels.names)
     with joined(wanted) as ranks:
         if options.overwrite and ranks.leads and out.exists():
@@ -107,7 +111,8 @@ def _training(
     check_augmentations(recipe.augment)
     learns = FeedOptions(
         batch_size=recipe.batch_size, workers=options.workers, seed=recipe.seed, shuffle=True, balanced=recipe.balanced,
-        drop_last=recipe.drop_last, rank=ranks.rank, world=ranks.world, augment=recipe.augment,
+        drop_last=recipe.drop_last, grain=recipe.shuffle, window=recipe.shuffle_window,
+        rank=ranks.rank, world=ranks.world, augment=recipe.augment,
     )  # fmt: skip
     if not num_batches(len(parts.train), learns):
         raise UsageError(
@@ -207,6 +212,8 @@ def _question(manifest_path: Path, recipe: TrainRecipe, parts: Parts, options: T
     warm = Path(recipe.warm_start)
     # How many epochs there are may be raised later: the schedule of most recipes does not look at them.
     values = {key: value for key, value in recipe.as_dict().items() if key not in ("epochs", "early-stop", "notes")}
+    if recipe.shuffle == "samples":  # a training that was begun before there was a choice goes on
+        values = {key: value for key, value in values.items() if key not in ("shuffle", "shuffle-window")}
     if recipe.schedule.name == "cosine":
         values["epochs"] = recipe.epochs
     return sha256_of_value(
