@@ -60,7 +60,11 @@ def _work(plan: AlignPlan, options: AlignOptions, run: RunOptions, boxes: str | 
         with progress("aligning", len(plan.todo)) as advance:
             packed = run.pack != "none"
             job = AlignJob(str(store.out.absolute()), options, run.device, run.batch_size, run.deadline, packed, boxes)
-            packer = Packer(store.out, plan.own, plan.crops, (task.sample_id for task in plan.todo)) if packed else None
+            packer = (
+                Packer(store.out, plan.source, plan.crops, (task.sample_id for task in plan.todo), own=plan.own)
+                if packed
+                else None
+            )
             if packer:
                 packer.finish_stopped()
             workers = worker_count(run.workers, len(plan.todo))

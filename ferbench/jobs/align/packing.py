@@ -51,13 +51,16 @@ def staged_place(out: Path, crops: str) -> Path:
 class Packer:
     """Writes the shards of one job."""
 
-    def __init__(self, out: Path, source: Manifest, crops: Mapping[str, str], todo: Iterable[str]) -> None:
-        """`crops`: sample id -> packed path of every row of `source`; `todo`: ids that this run aligns."""
+    def __init__(
+        self, out: Path, source: Manifest, crops: Mapping[str, str], todo: Iterable[str], *, own: Manifest | None = None
+    ) -> None:
+        """`crops`: sample id -> packed path of every row of `source`; `todo`: ids that this run aligns; `own`: the rows
+        whose shards it writes, by default all."""
         self._out = out
         self._labels = source.labels.names
         self._crops = crops
         self._members: dict[str, list[Sample]] = {}
-        for sample in source.samples():
+        for sample in (source if own is None else own).samples():
             self._members.setdefault(shard_of(crops[sample.sample_id]), []).append(sample)
         self._waiting: dict[str, set[str]] = {shard: set() for shard in self._members}
         for sample_id in todo:
