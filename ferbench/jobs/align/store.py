@@ -96,7 +96,7 @@ _OF_ALIGN = {"path", "media", "start_frame", "end_frame", "num_frames", "status"
 
 CROPS_PATTERN = "crops*.json"
 SHARE_LOCK = "lock-"
-OF_STATE = (TEMPORARY_PREFIX, "journal", "crops", "packed", "unfinished", "packed", "source.parquet", "plan.json", SHARE_LOCK)
+OF_STATE = (TEMPORARY_PREFIX, "journal", "crops", "packed", "unfinished", "source.parquet", "plan.json", SHARE_LOCK)
 """How the names of everything in the state folder begin."""
 
 
