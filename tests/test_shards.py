@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
-from packed_clips import make_folders, pack_folders
+from packed_clips import CLASSES, make_folders, pack_folders
 from safetensors import safe_open
 
 from ferbench.errors import DataError
-from ferbench.manifest import write_manifest
+from ferbench.jobs.train.data import shard_notices
+from ferbench.labels import LabelSet
+from ferbench.manifest import manifest_of, read_manifest, write_manifest
 from ferbench.media.shard_index import (
     read_index,
     refuse_damaged_shards,
@@ -16,6 +19,7 @@ from ferbench.media.shard_index import (
     shards_of,
     write_index,
 )
+from ferbench.training.recipe import recipe_of
 
 SMALL = ["--model", "mini-xception", "--device", "cpu", "-o", "batch-size=4", "-o", "augment=[]", "-o", "select-on=last",
          "-o", "lr=0.01", "-o", "epochs=2"]  # fmt: skip
@@ -129,8 +133,6 @@ def test_evaluate_and_train_refuse_shards_that_differ_from_their_index(spoil, pa
 
 def test_only_the_shards_of_the_samples_asked_for_are_looked_at(folders, packed):
     (packed / "shards/00004.parquet").unlink()
-    from ferbench.manifest import read_manifest
-
     manifest = read_manifest(packed / "manifest.parquet")
     counts = samples_in_shards(manifest)
     assert counts == {f"shards/0000{shard}.parquet": 5 if shard < 4 else 3 for shard in range(5)}
@@ -171,6 +173,24 @@ def test_training_shuffles_shards_when_the_recipe_says_so(whole, tmp_path, ferbe
     ran = ferbench("train", whole / "manifest.parquet", *SMALL, "-o", "epochs=1", "-o", tmp_path / "one")
     assert ran.code == 2
     assert "belongs to a training with another recipe" in ran.err
+
+
+def test_shards_of_one_class_each_are_said_to_give_batches_of_few_classes():
+    def notices(labels, **recipe):
+        columns = {
+            "sample_id": [f"s{number}" for number in range(60)], "media": ["frames"] * 60, "label": labels,
+            "path": [f"shards/{number // 6:05d}.tar/s{number}" for number in range(60)],
+        }  # fmt: skip
+        manifest = manifest_of(columns, labels=LabelSet.of(CLASSES), name="sixty", root=Path("/"))
+        return shard_notices(
+            manifest, recipe_of({"model": "mini-xception", "shuffle": "shards"} | recipe, where="here")
+        )
+
+    by_class = [number // 20 for number in range(60)]
+    (notice,) = notices(by_class)
+    assert notice.startswith("93% of the samples are of the commonest class of their shard: the source was sorted")
+    assert notices(by_class, shuffle="samples") == notices(by_class, **{"shuffle-window": 10}) == ()
+    assert notices([number % 3 for number in range(60)]) == ()
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from ferbench.errors import ProtocolError, UsageError
 from ferbench.manifest import Manifest
+from ferbench.media.streaming import pack_of
 from ferbench.protocol import Fold, folds_of
 from ferbench.training import TrainRecipe
 from ferbench.validation import ValidationOptions, carve_validation
@@ -52,6 +54,23 @@ def parts_of(manifest: Manifest, recipe: TrainRecipe, *, fold: str, limit: int |
     if parts.select is not None and not len(parts.select):
         raise ProtocolError(f"manifest {manifest.name!r}, fold {wanted.name}: no labelled sample to select on")
     return parts
+
+
+def shard_notices(train: Manifest, recipe: TrainRecipe) -> tuple[str, ...]:
+    """A sentence where shuffling by shard would leave batches of few classes, as it does when the source was sorted."""
+    if recipe.shuffle != "shards":
+        return ()
+    by_shard: dict[str | None, Counter[int]] = {}
+    for path, label in zip(train.column("path"), train.column("label"), strict=True):
+        by_shard.setdefault(pack_of(path), Counter())[label] += 1
+    usual = max(sum(by_shard.values(), Counter()).values()) / len(train)
+    in_shards = sum(max(counts.values()) for counts in by_shard.values()) / len(train)
+    if len(by_shard) <= recipe.shuffle_window or in_shards < (1 + usual) / 2:
+        return ()
+    return (
+        f"{in_shards:.0%} of the samples are of the commonest class of their shard: the source was sorted, and mixing "
+        f"{recipe.shuffle_window} shards gives batches of few classes; align a shuffled manifest, or -o shuffle-window=N",
+    )
 
 
 def _fold(manifest: Manifest, name: str) -> Fold:

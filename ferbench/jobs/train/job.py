@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ferbench.device import choose_device
 from ferbench.errors import UsageError
-from ferbench.jobs.train.data import Parts, parts_of
+from ferbench.jobs.train.data import Parts, parts_of, shard_notices
 from ferbench.jobs.train.options import TrainOptions
 from ferbench.manifest import Manifest
 from ferbench.media.shard_index import refuse_damaged_shards, samples_in_shards
@@ -98,7 +98,7 @@ def train(
     value = None if parts.select is None else state.best
     return TrainResult(
         out, parts.fold, state.epoch, state.best_epoch, parts.selection, recipe.metric, value, len(parts.train),
-        len(parts.select) if parts.select is not None else 0, network.notices,
+        len(parts.select) if parts.select is not None else 0, (*network.notices, *shard_notices(parts.train, recipe)),
     )  # fmt: skip
 
 
