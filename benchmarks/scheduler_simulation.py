@@ -142,10 +142,10 @@ def cases(nodes: int, workers: int, result_seconds: float) -> list[Case]:
 def failures(arguments: argparse.Namespace, clips: NDArray[np.float64], film: float) -> None:
     count = len(clips)
     print(
-        f"\n{count:,} clips of {clips.mean():.3f} s on average, {arguments.nodes} machines of {arguments.workers} workers; "
-        f"a result takes {arguments.result_ms:g} ms of\nthe driver; a machine that died is replaced after 5 minutes, a driver "
-        f"after 1. Mean of {arguments.repeats} runs, times the least\nthat is possible where nothing fails; of a slow machine, "
-        "with what it can do.\n"
+        f"\n{count:,} clips of {clips.mean():.3f} s on average, {arguments.nodes} machines of {arguments.workers} workers;"
+        f"\na result takes {arguments.result_ms:g} ms of the driver; a machine that died is replaced after 5 minutes,"
+        f"\na driver after 1. Mean of {arguments.repeats} runs, times the least that is possible where nothing fails;"
+        "\nof a slow machine, with what it can do.\n"
     )
     print(f"{'':52}{'least':>8}{'copies':>8}{'no copies':>11}{'shards':>8} | with copies:")
     print(f"{'':87} | {'deaths':>6}{'copies':>8}{'in vain':>9}{'given up':>10}")
