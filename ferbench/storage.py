@@ -1,4 +1,7 @@
-"""Writing so that nothing is ever half there: temporary name, then rename. And the hashes that name contents."""
+"""Writing so that nothing is ever half there: temporary name, then rename. And the hashes that name contents.
+
+A path that mirrors an object store (`ferbench.remote`) is published when it is whole, and read after it was fetched.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ferbench import remote
 from ferbench.errors import StorageError
 
 TEMPORARY_PREFIX = ".ferbench-tmp-"
@@ -51,23 +55,25 @@ def write_atomically(path: Path, write: Callable[[Path], Any], *, staging: Path 
     with storage_errors(path, "writing"):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.parent.mkdir(parents=True, exist_ok=True)
-        remove(temporary)
+        _remove_here(temporary)
         try:
             write(temporary)
+            remote.claim(path)
             if temporary.is_dir():
                 _replace_folder(temporary, path)
             else:
                 os.replace(temporary, path)
         except BaseException:
-            remove(temporary)
+            _remove_here(temporary)
             raise
+    remote.publish(path)
 
 
 def _replace_folder(temporary: Path, path: Path) -> None:
     # rename() cannot replace a folder that has files in it, so the old one is moved out of the way; another process may
     # be doing the same, and then there may be one again, or none.
     aside = temporary.with_name(f"{temporary.name}-old")
-    remove(aside)
+    _remove_here(aside)
     for _ in range(_MOST_RACES):
         try:
             os.rename(temporary, path)
@@ -77,7 +83,7 @@ def _replace_folder(temporary: Path, path: Path) -> None:
                 raise
         with suppress(FileNotFoundError):
             os.rename(path, aside)
-            remove(aside)
+            _remove_here(aside)
     os.rename(temporary, path)
 
 
@@ -97,7 +103,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a whole folder; nothing happens when there is none."""
+    """Remove a file or a whole folder, in the store too; nothing happens when there is none."""
+    remote.unpublish(path)
+    _remove_here(path)
+
+
+def _remove_here(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -106,6 +117,7 @@ def remove(path: Path) -> None:
 
 def sha256_of_file(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
+    remote.ensure(path)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

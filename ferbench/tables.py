@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ferbench import remote
 from ferbench.errors import DataError
 from ferbench.storage import write_atomically
 
@@ -38,6 +39,7 @@ def _write_groups(table: pa.Table, path: Path) -> None:
 
 def read_table(path: Path, *, kind: str, error: type[DataError]) -> tuple[pa.Table, dict[str, Any]]:
     """The table without its schema metadata, and the metadata; `error` when the file is not one of that kind."""
+    remote.ensure(path)
     try:
         table = pq.read_table(path)
     except FileNotFoundError as missing:

@@ -13,7 +13,7 @@ PACKAGE = REPOSITORY / "ferbench"
 
 LAYERS = [
     # values: plain data and rules
-    {"_version", "errors", "sharding", "storage", "tables", "labels", "faces", "inputspec", "recipe", "manifest",
+    {"_version", "errors", "sharding", "remote", "storage", "tables", "labels", "faces", "inputspec", "recipe", "manifest",
      "sampling", "protocol", "metrics", "resampling", "intervals", "predictions", "comparisons", "report", "settings", "findings",
      "textfiles", "splitting", "validation"},
     # parts: each does one thing
@@ -27,7 +27,7 @@ LAYERS = [
 """A module may import from its own layer and from those before it. docs/architecture.md draws it."""
 
 VALUE_ORDER = [
-    "_version", "errors", "sharding", "storage", "tables", "labels", "findings", "textfiles", "faces", "sampling",
+    "_version", "errors", "sharding", "remote", "storage", "tables", "labels", "findings", "textfiles", "faces", "sampling",
     "inputspec", "recipe", "settings", "manifest", "protocol", "splitting", "validation", "metrics", "resampling",
     "intervals", "predictions", "comparisons", "report",
 ]  # fmt: skip
