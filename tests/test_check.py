@@ -152,7 +152,7 @@ def test_families_are_chosen_by_name(place, ferbench):
         (["--per-rule", "0"], "per-rule must be at least 1, got 0"),
         (["--phash-distance", "40"], "phash-distance must be 0..16 of 64 bits, got 40"),
         (["-o", "nothing=3"], "unknown setting 'nothing'"),
-        (["-o", "engine=none"], "unknown engine 'none'; known: local"),
+        (["-o", "engine=none"], "unknown engine 'none'; known: local, ray"),
         (["-o", "deadline=0"], "deadline must be positive"),
         (["-o", "fixed.parquet"], "-o fixed.parquet says where a corrected manifest goes: say --fix too"),
         (["--overwrite"], "--overwrite says where a corrected manifest goes: say --fix too"),

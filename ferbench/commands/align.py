@@ -9,7 +9,16 @@ from typing import Any
 
 import click
 
-from ferbench.commands.options import console, gather, json_option, output_option, print_json, root_option, run_options
+from ferbench.commands.options import (
+    ENGINE,
+    console,
+    gather,
+    json_option,
+    output_option,
+    print_json,
+    root_option,
+    run_options,
+)
 from ferbench.errors import UsageError
 from ferbench.settings import Workspace
 
@@ -67,7 +76,7 @@ class SourceOptions:
     "--from-boxes", type=click.Path(path_type=Path), help="Folder of --keep boxes: make its crops, detecting nothing."
 )
 @click.option("--shard-size", type=int, help="Samples per shard. [1000]")
-@run_options("device", "workers", "batch-size", "limit", "max-failures", "overwrite", "engine", "shard")
+@run_options("device", "workers", "batch-size", "limit", "max-failures", "overwrite", *ENGINE, "shard")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @json_option
 def command(

@@ -57,6 +57,9 @@ def run_options(*names: str) -> Callable[[Function], Function]:
     return decorate
 
 
+ENGINE = ("engine", "address", "task-deadline")
+"""Of the jobs that an engine runs."""
+
 _RUN_OPTIONS: dict[str, Callable[[Any], Any]] = {
     "device": click.option("--device", metavar="auto|cpu|cuda:0", help="Where the networks run. [auto]"),
     "workers": click.option("--workers", type=int, help="Parallel workers; 0 is one per core. [0]"),
@@ -70,7 +73,15 @@ _RUN_OPTIONS: dict[str, Callable[[Any], Any]] = {
         metavar="i/n|auto",
         help="Do part i of n; auto: as torchrun or Slurm say. Then merge the folder.",
     ),
-    "engine": click.option("--engine", metavar="local", help="What runs the workers. [local]"),
+    "engine": click.option(
+        "--engine", metavar="local|ray", help="What runs the workers: this machine, or a Ray cluster. [local]"
+    ),
+    "address": click.option(
+        "--address", metavar="HOST:PORT", help="The Ray cluster. [RAY_ADDRESS, else this machine alone]"
+    ),
+    "task-deadline": click.option(
+        "--task-deadline", type=float, metavar="SECONDS", help="A worker process that takes longer is killed. [3600]"
+    ),
 }
 
 

@@ -19,7 +19,7 @@ from ferbench.checks import CHECKS, CheckOptions, Context, chosen_checks
 from ferbench.checks.frames import recounted
 from ferbench.checks.probing import ProbeJob, Probes, ProbeTask
 from ferbench.checks.sides import sides_of
-from ferbench.engines import engine_of, worker_count
+from ferbench.engines import EngineOptions, engine_of
 from ferbench.errors import FerbenchError, ManifestError, MissingExtraError, StorageError, UsageError
 from ferbench.findings import Finding, by_severity, count_severities
 from ferbench.manifest import Manifest, write_manifest
@@ -153,8 +153,8 @@ def _visit(manifest: Manifest, job: ProbeJob, options: CheckOptions) -> tuple[Pr
     counts = pc.value_counts(table.column("media").filter(wanted)).to_pylist()
     tasks_in_all = sum(math.ceil(entry["counts"] / _AT_ONCE[entry["values"]]) for entry in counts)
     with progress("visiting files", sum(entry["counts"] for entry in counts)) as advance:
-        workers = worker_count(options.workers, tasks_in_all)
-        for tasks, found in engine_of(options.engine)(job, _tasks(manifest), workers):
+        engine = EngineOptions(options.workers, tasks_in_all, shared=(str(manifest.root.absolute()),))
+        for tasks, found in engine_of(options.engine)(job, _tasks(manifest), engine):
             # These say something about the job, not about the sample.
             if isinstance(found, (StorageError, UsageError, MissingExtraError)):
                 raise found

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from ferbench.device import choose_device
-from ferbench.engines import engine_of, worker_count
+from ferbench.engines import EngineOptions, engine_of
 from ferbench.errors import FerbenchError, MissingExtraError, StorageError, UsageError
 from ferbench.jobs.align.boxes import Boxes
 from ferbench.jobs.align.options import CROPS, AlignOptions, RunOptions
@@ -32,7 +32,7 @@ def align(
     run is at work there, and StorageError when it cannot be written.
     """
     started = time.monotonic()
-    if run.device not in ("auto", "cpu"):
+    if run.engine == "local" and run.device not in ("auto", "cpu"):
         choose_device(run.device)  # a device that is not there is found before any process is started
     plan = plan_align(source, out, options, run, boxes=boxes)
     was_unfinished = plan.store.is_unfinished  # before the lock of a shard, which lies among what tells
@@ -67,8 +67,7 @@ def _work(plan: AlignPlan, options: AlignOptions, run: RunOptions, boxes: str | 
             )
             if packer:
                 packer.finish_stopped()
-            workers = worker_count(run.workers, len(plan.todo))
-            for task, result in engine_of(run.engine)(job, plan.todo, workers):
+            for task, result in engine_of(run.engine)(job, plan.todo, _engine_options(plan, run, boxes)):
                 outcome = _outcome(task, result)
                 store.journal.record(outcome)
                 if packer:
@@ -86,6 +85,14 @@ def _work(plan: AlignPlan, options: AlignOptions, run: RunOptions, boxes: str | 
     finally:
         store.journal.close()
     return outcomes
+
+
+def _engine_options(plan: AlignPlan, run: RunOptions, boxes: str | None) -> EngineOptions:
+    shared = [plan.store.state.absolute(), plan.source.root.absolute(), *([Path(boxes)] if boxes else [])]
+    return EngineOptions(
+        run.workers, len(plan.todo), task_deadline=run.task_deadline, address=run.address, device=run.device,
+        shared=tuple(map(str, shared)),
+    )  # fmt: skip
 
 
 def _outcome(task: AlignTask, result: Outcome | FerbenchError) -> Outcome:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ferbench.alignment import MISSING, SELECTIONS, CropOptions
 from ferbench.detection import DETECTORS, DetectorOptions
-from ferbench.engines import ENGINES
+from ferbench.engines import TASK_DEADLINE, check_engine
 from ferbench.errors import UsageError
 from ferbench.media.video import open_sweep_of
 from ferbench.recipe import Recipe
@@ -157,6 +157,10 @@ class RunOptions:
     """Failed samples that are still a success."""
     overwrite: bool = False
     engine: str = "local"
+    address: str = ""
+    """Of the Ray cluster, with `engine` `ray`."""
+    task_deadline: float = TASK_DEADLINE
+    """Seconds a worker may take for one sample before it is killed and the sample tried once more."""
     pack: str = "none"
     """`tar` (WebDataset) or `parquet` (Hugging Face datasets): crops go into shards instead of folders."""
     shard_size: int = 1000
@@ -169,8 +173,7 @@ class RunOptions:
             raise UsageError(f"unknown pack {self.pack!r}; known: {', '.join(PACKS)}")
         if self.shard_size < 1:
             raise UsageError(f"shard-size must be at least 1, got {self.shard_size}")
-        if self.engine not in ENGINES:
-            raise UsageError(f"unknown engine {self.engine!r}; known: {', '.join(ENGINES)}")
+        check_engine(self.engine, self.address, self.task_deadline)
         for name in ("workers", "max_failures"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name.replace('_', '-')} cannot be negative, got {getattr(self, name)}")
