@@ -48,6 +48,7 @@ class Case:
     """Films of two hours among the clips, the last of them the last clip but one."""
     driver_dies: int = 0
     """Times the driver dies, evenly spread over the least makespan."""
+    task_deadline: float = COPIES.task_deadline
 
 
 def clips_of(path: Path, count: int, generator: np.random.Generator) -> tuple[NDArray[np.float64], float]:
@@ -73,6 +74,7 @@ def with_deaths(case: Case, seconds: Sequence[float]) -> Cluster:
 
 
 def dynamic(case: Case, seconds: Sequence[float], rules: Rules, seed: int) -> Outcome:
+    rules = dataclasses.replace(rules, task_deadline=case.task_deadline)
     return Simulation(seconds, with_deaths(case, seconds), np.random.default_rng(seed), rules=rules).run(at_most=1e8)
 
 
@@ -98,7 +100,8 @@ def static(case: Case, seconds: Sequence[float], seed: int) -> Outcome:
         )  # fmt: skip
         if case.driver_dies and not deaths:
             machine = with_deaths(dataclasses.replace(case, cluster=machine), own)
-        outcome = Simulation(own, machine, generator, rules=PLAIN).run(at_most=1e8)
+        rules = dataclasses.replace(PLAIN, task_deadline=case.task_deadline)
+        outcome = Simulation(own, machine, generator, rules=rules).run(at_most=1e8)
         together.makespan = max(together.makespan, outcome.makespan)
         together.runs += outcome.runs
         together.worked_seconds += outcome.worked_seconds
@@ -127,6 +130,7 @@ def cases(nodes: int, workers: int, result_seconds: float) -> list[Case]:
         Case("one machine is four times as slow", changed(speeds=slow)),
         Case("1 clip in 1,000 takes 100 times as long, this once", changed(stall_share=0.001)),
         Case("1 clip in 10,000 hangs", changed(hang_share=0.0001)),
+        Case("the same with --task-deadline 60", changed(hang_share=0.0001), task_deadline=60),
         Case("a machine lives an hour", changed(node_life_hours=1)),
         Case("a machine lives ten minutes", changed(node_life_hours=1 / 6)),
         Case("the driver dies three times", base, driver_dies=3),
