@@ -250,3 +250,43 @@ def test_importing_the_package_loads_no_torch():
     code = "import sys, ferbench.feeding; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def members_of(path):
+    from ferbench.media.tar_pack import _members
+
+    with tarfile.open(path) as tar:
+        expected = [(member.name, member.offset, member.offset_data, member.size) for member in tar]
+    assert _members(str(path)) == expected
+    return [name for name, *_ in expected]
+
+
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("names", [["a.jpg", "b/c.jpg"], ["é.jpg"], ["n" * 90 + "/" + "m" * 90], ["a.jpg", "x" * 250]])
+def test_members_are_found_where_tarfile_finds_them(kind, names, tmp_path):
+    fits = kind != tarfile.USTAR_FORMAT or len(names[-1]) < 250
+    with tarfile.open(tmp_path / "some.tar", "w", format=kind) as tar:
+        for number, name in enumerate(names if fits else names[:1]):
+            member = tarfile.TarInfo(name)
+            member.size = 500 + 20 * number
+            tar.addfile(member, io.BytesIO(bytes(range(256)) * 3))
+    assert members_of(tmp_path / "some.tar") == (names if fits else names[:1])
+
+
+def test_a_tar_that_was_cut_short_or_damaged_is_refused_and_folders_in_one_are_no_pictures(tmp_path):
+    from ferbench.media.tar_pack import TarPack
+
+    with tarfile.open(tmp_path / "whole.tar", "w") as tar:
+        folder = tarfile.TarInfo("clips")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        for name in ("clips/a.1.jpg", "clips/b.1.jpg"):
+            member = tarfile.TarInfo(name)
+            member.size = 3000
+            tar.addfile(member, io.BytesIO(bytes(3000)))
+    assert TarPack(str(tmp_path / "whole.tar")).names("clips/b") == ["1.jpg"]
+    data = (tmp_path / "whole.tar").read_bytes()
+    for name, spoilt in (("cut", data[:6000]), ("bit", b"\1" + data[1:]), ("empty", b"")):
+        (tmp_path / f"{name}.tar").write_bytes(spoilt)
+        with pytest.raises(tarfile.TarError):
+            TarPack(str(tmp_path / f"{name}.tar"))

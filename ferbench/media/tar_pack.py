@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import bisect
+import io
+import os
 import tarfile
 
 from ferbench.media.contents import Contents, read_at
@@ -11,6 +13,49 @@ PART_BYTES = 4 << 20
 """A part of a tar ends with the sample that reaches this."""
 _NO_PICTURES = frozenset({"cls", "json", "txt", "__key__"})
 """Endings of what a WebDataset keeps beside pictures."""
+
+
+_Member = tuple[str, int, int, int]
+"""Name, offset of the header, offset of the contents, size."""
+
+
+def _members(path: str) -> list[_Member]:
+    """The files in a tar, in order. tarfile.TarError for what is none, or was cut short."""
+    # Without a buffer: the headers of small members are read, and not what lies between them.
+    with open(path, "rb", buffering=0) as file:
+        members = _plain_members(file, os.fstat(file.fileno()).st_size)
+        if members is not None:
+            return members
+        file.seek(0)
+        with tarfile.open(path, "r:", fileobj=file) as tar:
+            return [(member.name, member.offset, member.offset_data, member.size) for member in tar]
+
+
+def _plain_members(file: io.FileIO, length: int) -> list[_Member] | None:
+    """The members of a tar of nothing but files with short names, as packs are: tarfile takes four times as long.
+
+    None where there is anything else in it, such as a header that tells a longer name. The layout is POSIX's ustar.
+    """
+    members, at = list[_Member](), 0
+    while at < length:
+        file.seek(at)
+        header = file.read(512)
+        if header == bytes(512):
+            break
+        if len(header) < 512 or header[257:263] != b"ustar\0" or header[156:157] not in (b"0", b"\0"):
+            return None
+        try:
+            size, checksum = (
+                int(header[begin:end].strip(b" \0") or b"0", 8) for begin, end in ((124, 136), (148, 156))
+            )
+            name, prefix = (header[begin:end].partition(b"\0")[0].decode() for begin, end in ((0, 100), (345, 500)))
+        except ValueError:
+            return None
+        if checksum != sum(header) - sum(header[148:156]) + 8 * 32:
+            return None
+        members.append((f"{prefix}/{name}" if prefix else name, at, at + 512, size))
+        at += 512 + -(-size // 512) * 512
+    return members if members and at <= length else None
 
 
 class TarPack:
@@ -22,20 +67,18 @@ class TarPack:
         self._begins: list[int] = []
         self._held: dict[int, bytes] = {}
         self._pictures, self._keys, last = 0, set[str](), ""
-        # Without a buffer: the headers of small members are read, and not what lies between them.
-        with open(path, "rb", buffering=0) as file, tarfile.open(path, "r:", fileobj=file) as tar:
-            for member in tar:
-                folder, _, name = member.name.rpartition("/")
-                stem, _, name = name.partition(".")
-                key = f"{folder}/{stem}" if folder else stem
-                self._contents.add(key, [name], [(member.offset_data, member.size)])
-                if not self._begins or (key != last and member.offset - self._begins[-1] >= PART_BYTES):
-                    self._begins.append(member.offset)
-                if name.rpartition(".")[2] not in _NO_PICTURES:
-                    self._pictures += 1
-                    self._keys.add(key)
-                last = key
-            self._end = tar.offset
+        self._end = 0
+        for name, offset, begin, size in _members(path):
+            folder, _, name = name.rpartition("/")
+            stem, _, name = name.partition(".")
+            key = f"{folder}/{stem}" if folder else stem
+            self._contents.add(key, [name], [(begin, size)])
+            if not self._begins or (key != last and offset - self._begins[-1] >= PART_BYTES):
+                self._begins.append(offset)
+            if name.rpartition(".")[2] not in _NO_PICTURES:
+                self._pictures += 1
+                self._keys.add(key)
+            last, self._end = key, begin + size
 
     def names(self, key: str) -> list[str]:
         """Names that begin with a frame's number."""
