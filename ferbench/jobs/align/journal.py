@@ -1,12 +1,15 @@
 """The journal of an unfinished job: one line per outcome, appended; the last line of a sample counts.
 
 A run writes one file and reads all that lie beside it: those of the other shards, and of earlier runs that were divided
-differently. Where a sample is in several, its latest attempt counts.
+differently. Where a sample is in several, its latest attempt counts. What is kept in memory is where each sample's line
+begins; the lines themselves are read when they are asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +21,9 @@ PATTERN = "journal*.jsonl"
 """Files of one folder that belong together."""
 _MOST_OPEN = 256
 """Files read at once; systems give a process 1,024 or more."""
+_MOST_FILES = 1 << 20
+_SAMPLE_ID = re.compile(rb'\{"sample_id":("(?:[^"\\]|\\.)*")')
+"""How every line after the first begins."""
 
 
 class Journal:
@@ -26,8 +32,12 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """`path` is the file that this run writes."""
         self.path = path
-        self._places: dict[str, tuple[Path, int]] = {}
-        """Where each sample's outcome begins."""
+        self._files: list[Path] = []
+        self._places: dict[str, int] = {}
+        """Where each sample's line begins: the byte times `_MOST_FILES`, plus the number of the file."""
+        self._sizes: dict[Path, int] = {}
+        """Whole lines of each file, in bytes, when it was read."""
+        self._readers: dict[int, IO[bytes]] = {}
         self._file: IO[bytes] | None = None
 
     def files(self) -> list[Path]:
@@ -49,36 +59,41 @@ class Journal:
 
         write_atomically(self.path, write)
 
-    def read(self) -> tuple[set[str], dict[str, Outcome]]:
-        """The recipe ids, one where all is well, and the outcomes without their rows, in the order of their first lines.
+    def read(self) -> tuple[set[str], Mapping[str, Outcome]]:
+        """The recipe ids, one where all is well, and the outcomes without their rows.
 
-        A line that a kill tore is not there.
+        A line that a kill tore is not there. DataError for a file that is no journal.
         """
+        self.close_readers()
+        self._files, self._places, self._sizes = self.files(), {}, {}
         recipe_ids: set[str] = set()
-        outcomes: dict[str, Outcome] = {}
-        self._places = {}
-        for path in self.files():
-            recipe_id = ""
+        for number, path in enumerate(self._files):
+            self._sizes[path] = 0
             for position, line in _whole_lines(path):
+                self._sizes[path] = position + len(line)
                 if position == 0:
-                    recipe_id = line.decode().strip()
-                    continue
-                outcome = Outcome.from_line(line.decode(), with_rows=False)
-                earlier = outcomes.get(outcome.sample_id)
-                is_own = earlier is None or self._places[outcome.sample_id][0] == path
-                if earlier is not None and not is_own and _rank(outcome) < _rank(earlier):
-                    continue
-                outcomes[outcome.sample_id] = outcome
-                self._places[outcome.sample_id] = path, position
-            if recipe_id:
-                recipe_ids.add(recipe_id)
-        return recipe_ids, outcomes
+                    recipe_ids.add(line.decode().strip())
+                else:
+                    self._note(_sample_id(path, line), position * _MOST_FILES + number)
+        return recipe_ids, _Heads(self)
+
+    def _note(self, sample_id: str, place: int) -> None:
+        earlier = self._places.get(sample_id)
+        # In one file the later line is the later attempt.
+        is_elsewhere = earlier is not None and earlier % _MOST_FILES != place % _MOST_FILES
+        if earlier is None or not is_elsewhere or self._rank(place) >= self._rank(earlier):
+            self._places[sample_id] = place
+
+    def _rank(self, place: int) -> tuple[int, bool]:
+        outcome = Outcome.from_line(self._line(place), with_rows=False)
+        return outcome.attempt, outcome.succeeded
 
     def open(self) -> None:
         """Go on writing after the last whole line."""
-        self.read()
+        if [(path, path.stat().st_size) for path in self.files()] != list(self._sizes.items()):
+            self.read()
         with storage_errors(self.path, "opening the journal"):
-            whole = sum(len(line) for _, line in _whole_lines(self.path))
+            whole = self._sizes[self.path]
             self._file = self.path.open("r+b")
             self._file.truncate(whole)
             self._file.seek(whole)
@@ -90,36 +105,76 @@ class Journal:
             position = self._file.tell()
             self._file.write(outcome.as_line().encode())
             self._file.flush()
-        self._places[outcome.sample_id] = self.path, position
+        self._places[outcome.sample_id] = position * _MOST_FILES + self._files.index(self.path)
 
-    def outcomes(self, sample_ids: Iterable[str]) -> Iterator[Outcome]:
-        """Whole outcomes in the order asked for, read one at a time; all must be in what was read or recorded."""
-        files: dict[Path, IO[bytes]] = {}
-        try:
-            for sample_id in sample_ids:
-                path, position = self._places[sample_id]
-                if path not in files:
-                    if len(files) == _MOST_OPEN:
-                        files.pop(next(iter(files))).close()
-                    files[path] = path.open("rb")
-                files[path].seek(position)
-                outcome = Outcome.from_line(files[path].readline().decode())
-                if outcome.sample_id != sample_id:
-                    raise DataError(f"{path}: damaged, it has {outcome.sample_id!r} in place of {sample_id!r}")
-                yield outcome
-        finally:
-            for file in files.values():
-                file.close()
+    def __contains__(self, sample_id: str) -> bool:
+        return sample_id in self._places
+
+    def sample_ids(self) -> Iterator[str]:
+        """Of everything that was read or recorded."""
+        return iter(self._places)
+
+    def lines(self, sample_ids: Iterable[str]) -> Iterator[str]:
+        """The lines of samples that were read or recorded, in the order asked for, one at a time."""
+        for sample_id in sample_ids:
+            line = self._line(self._places[sample_id])
+            if _sample_id(self.path, line.encode()) != sample_id:
+                raise DataError(f"{self.path.parent}: damaged, {sample_id!r} is not where it was written")
+            yield line
+
+    def outcome(self, sample_id: str) -> Outcome:
+        """One outcome without its rows. KeyError for a sample that is not there."""
+        return Outcome.from_line(self._line(self._places[sample_id]), with_rows=False)
+
+    def _line(self, place: int) -> str:
+        position, number = divmod(place, _MOST_FILES)
+        reader = self._readers.get(number)
+        if reader is None:
+            if len(self._readers) == _MOST_OPEN:
+                self._readers.pop(next(iter(self._readers))).close()
+            reader = self._readers[number] = self._files[number].open("rb")
+        reader.seek(position)
+        return reader.readline().decode()
+
+    def close_readers(self) -> None:
+        """Close what lines are read from; it is opened again when it is needed."""
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
+        self.close_readers()
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
-def _rank(outcome: Outcome) -> tuple[int, bool]:
-    return outcome.attempt, outcome.succeeded
+class _Heads(Mapping[str, Outcome]):
+    """What a journal knows of each sample, read when it is asked for."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def __getitem__(self, sample_id: str) -> Outcome:
+        return self._journal.outcome(sample_id)
+
+    def __contains__(self, sample_id: object) -> bool:
+        return isinstance(sample_id, str) and sample_id in self._journal
+
+    def __iter__(self) -> Iterator[str]:
+        return self._journal.sample_ids()
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._journal.sample_ids())
+
+
+def _sample_id(path: Path, line: bytes) -> str:
+    match = _SAMPLE_ID.match(line)
+    if match is None:
+        raise DataError(f"{path}: damaged, a line of it is no outcome: {line[:60]!r}")
+    quoted = match[1]
+    return str(json.loads(quoted)) if b"\\" in quoted else quoted[1:-1].decode()
 
 
 def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:

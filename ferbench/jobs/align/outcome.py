@@ -109,4 +109,4 @@ class Outcome:
             cls(**json.loads(head), rows=tuple(map(CropRow.from_dict, json.loads(rows))) if with_rows else ())
             for head, rows in zip(parts[::2], parts[1::2], strict=True)
         )
-        return dataclasses.replace(source, persons=tuple(persons))
+        return dataclasses.replace(source, persons=tuple(persons)) if persons else source

@@ -129,19 +129,18 @@ def rows_of(outcome: Outcome) -> tuple[Outcome, ...]:
 # --- tables ------------------------------------------------------------------------------------------------------------
 
 
-def spread_over_rows(source: Manifest, outcomes: Sequence[Outcome]) -> Manifest:
-    """A row of `source` for each row of its `outcomes`, which are in its order, with `PERSON_COLUMNS`."""
-    places, ids, numbers = [], [], []
-    for place, outcome in enumerate(outcomes):
-        for number, row in enumerate(rows_of(outcome), start=1):
-            places.append(place)
-            ids.append(row.sample_id)
-            numbers.append(number if outcome.persons else None)
-    table = source.table.take(pa.array(places, pa.int64()))
+def spread_over_rows(
+    source: Manifest, places: pa.ChunkedArray, ids: pa.ChunkedArray, numbers: pa.ChunkedArray
+) -> Manifest:
+    """The rows of `source` at `places`, a person each, under their `ids`, with `PERSON_COLUMNS`.
+
+    `numbers` are of the persons of a sample, from 1; null where the sample failed as a whole.
+    """
+    table = source.table.take(places)
     names = PERSON_COLUMNS.keys() & set(table.column_names)  # the source may itself be such a manifest
     source_ids = table.column("sample_id")
-    table = _named(table.drop_columns(sorted(names)), pa.array(ids, pa.string()))
-    for name, array in zip(PERSON_COLUMNS, (source_ids, pa.array(numbers, pa.int32())), strict=True):
+    table = _named(table.drop_columns(sorted(names)), ids)
+    for name, array in zip(PERSON_COLUMNS, (source_ids, numbers), strict=True):
         table = table.append_column(name, array)
     return source.replace(table=table)
 

@@ -84,11 +84,12 @@ def plan_align(
     mine = keep & _own_places(len(source), run)
     own = source if mine.all() else source.where(pa.array(mine))
     tasks, standing, retried = [], {}, 0
+    root = str(source.root)
     for number, sample in zip(np.flatnonzero(mine).tolist(), own.samples(), strict=True):
         earlier = finished.get(sample.sample_id)
         task = AlignTask(
             sample_id=sample.sample_id,
-            place=str(source.path_of(sample)),
+            place=_place_of(root, sample.path),
             source=sample.path,
             media=sample.media,
             start_frame=sample.start_frame,
@@ -108,6 +109,7 @@ def plan_align(
         _refuse_nested(crops.values())
     _refuse_inside_source(tasks, out)
     store.refuse_foreign(task.crops for task in tasks if task.crops)
+    store.journal.close_readers()
     kept = source if keep.all() else source.where(pa.array(keep))
     return AlignPlan(store, kept, own, tuple(tasks), retried, renamed, crops, standing)
 
@@ -149,13 +151,13 @@ def _crops_of(source: Manifest, options: AlignOptions, run: RunOptions) -> dict[
     }
 
 
-def renamed_of(source: Manifest, finished: dict[str, Outcome], out: Path) -> tuple[Outcome, ...]:
+def renamed_of(source: Manifest, finished: Mapping[str, Outcome], out: Path) -> tuple[Outcome, ...]:
     """Earlier samples that are not in the source by id but are by what they were made of.
 
     An id changes when a file with the same stem comes beside it. UsageError for those that are not there at all.
     """
     known = set(source.column("sample_id"))
-    strangers = [outcome for sample_id, outcome in sorted(finished.items()) if sample_id not in known]
+    strangers = [finished[sample_id] for sample_id in sorted(set(finished) - known)]
     if not strangers:
         return ()
     columns = (source.column(name) for name in ("path", "start_frame", "end_frame"))
@@ -167,6 +169,12 @@ def renamed_of(source: Manifest, finished: dict[str, Outcome], out: Path) -> tup
             "choose another output folder, or --overwrite to start anew"
         )
     return tuple(strangers)
+
+
+def _place_of(root: str, path: str) -> str:
+    """The absolute place of a manifest's path, as pathlib spells it."""
+    is_plain = "//" not in path and "/." not in path and path[:1] != "." and path[-1:] != "/"
+    return f"{root.rstrip('/')}/{path}" if is_plain else str(Path(root) / path)
 
 
 def _stands(earlier: Outcome, task: AlignTask, out: Path) -> bool:
@@ -227,9 +235,14 @@ def _refuse_nested(crops: Iterable[str]) -> None:
     for path, times in count.items():
         if times > 1:
             raise ManifestError(f"{times} samples would write the same crops, {path!r}; rename one")
-        for end, character in enumerate(path):
-            if character == "/" and path[:end] in count:
-                raise ManifestError(f"sample ids {path[:end]!r} and {path!r} cannot both have a folder; rename one")
+    seen: set[str] = set()
+    for path in count:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in seen:
+            if folder in count:
+                raise ManifestError(f"sample ids {folder!r} and {path!r} cannot both have a folder; rename one")
+            seen.add(folder)
+            folder = folder.rpartition("/")[0]
 
 
 def _refuse_inside_source(tasks: Iterable[AlignTask], out: Path) -> None:

@@ -116,9 +116,7 @@ def merge_align(out: Path) -> tuple[AlignResult, int]:
             store.finish()
         finally:
             store.journal.close()
-    done = sum(outcome.succeeded for outcome in finished.values())
-    result = counted(out, source, store.recipe, counts=(done, len(source) - done), started=started)
-    return result, division.max_failures
+    return counted(out, source, store.recipe, counts=(0, len(source)), started=started), division.max_failures
 
 
 def _refuse_missing(source: Manifest, finished: Mapping[str, Outcome], division: Division, store: AlignStore) -> None:

@@ -20,16 +20,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ferbench.alignment.quality import Quality
 from ferbench.errors import UsageError
+from ferbench.jobs.align.gathering import Columns, FacesWriter, parts_of_line
 from ferbench.jobs.align.journal import Journal
 from ferbench.jobs.align.options import BOXES, CROPS
 from ferbench.jobs.align.outcome import CropRow, Outcome
@@ -50,7 +52,6 @@ from ferbench.jobs.align.persons import (
     crops_of_sources,
     is_by_person,
     outcomes_of_sources,
-    rows_of,
     spread_over_rows,
     table_of_sources,
 )
@@ -60,8 +61,6 @@ from ferbench.media.shard_index import samples_in_shards
 from ferbench.recipe import Recipe
 from ferbench.sharding import Share
 from ferbench.storage import TEMPORARY_PREFIX, remove, storage_errors, write_atomically, write_json
-
-ROWS_PER_GROUP = 16_384
 
 FACES_SCHEMA = pa.schema(
     [
@@ -90,6 +89,12 @@ READING_COLUMNS = {
     **{field.name: pa.float32() for field in dataclasses.fields(Quality)},
 }
 """What an aligned manifest has beyond the schema: fields of `Outcome`."""
+
+_GATHERED = {
+    "place": pa.int64(), "number": pa.int32(), "sample_id": pa.string(), "crops": pa.string(), "num_crops": pa.int32(),
+    "status": pa.string(), "error": pa.string(), "sha256": pa.string(), **READING_COLUMNS,
+}  # fmt: skip
+"""What is gathered of each row: its source sample's place, which person it is, and fields of `Outcome`."""
 
 _OF_ALIGN = {"path", "media", "start_frame", "end_frame", "num_frames", "status", "error", "sha256", *READING_COLUMNS}
 """Columns that align sets; the others are the source's."""
@@ -126,7 +131,7 @@ class AlignStore:
         """Whether an earlier run was stopped, at whatever moment."""
         return self.state.exists()
 
-    def finished(self) -> dict[str, Outcome]:
+    def finished(self) -> Mapping[str, Outcome]:
         """How earlier runs ended, by sample_id; UsageError when their recipe was another.
 
         From the tables and, over them, from every journal: shards do not repeat the tables in theirs.
@@ -140,7 +145,8 @@ class AlignStore:
         if manifest is None or not (self.out / FACES).exists():
             return outcomes  # without the table of crops, nothing can be said of them
         self._same_recipe(manifest.recipe.id if manifest.recipe else "none")
-        return {outcome.sample_id: outcome for outcome in outcomes_of(manifest)} | outcomes
+        of_tables = {outcome.sample_id: outcome for outcome in outcomes_of(manifest)}
+        return of_tables if not outcomes else {**of_tables, **outcomes}
 
     def written_manifest(self) -> Manifest | None:
         """The manifest of an earlier run; UsageError when the file there is not one that align wrote here."""
@@ -199,7 +205,11 @@ class AlignStore:
         is_ours = self.written_manifest() is not None or self._is_state()
         places = [name for name in dict.fromkeys(map(on_disk, crops)) if name not in recorded]
         places += [] if is_ours else sorted(RESERVED - {LOCK})
+        # One listing instead of a look for each of a million names: what is in no folder there is not there.
+        there = {path.name.casefold() for path in self.out.iterdir()} if self.out.is_dir() else set()
         for name in places:
+            if name.partition("/")[0].casefold() not in there:
+                continue
             place = self.out / name
             if place.exists() or place.is_symlink():
                 raise UsageError(f"{place} is there, and align did not write it; choose another output folder")
@@ -274,43 +284,38 @@ class AlignStore:
 
     def write_tables(self, source: Manifest) -> Manifest:
         """Write faces.parquet and manifest.parquet for the rows of `source`, all of which are recorded."""
-        outcomes: list[Outcome] = []  # without their rows, which are the bulk
+        by_person = is_by_person(self.recipe)
+        gathered = Columns(_GATHERED)
 
         def write_faces(temporary: Path) -> None:
-            rows: list[dict[str, Any]] = []
             with pq.ParquetWriter(temporary, FACES_SCHEMA) as writer:
-                for outcome in self.journal.outcomes(source.column("sample_id")):
-                    outcomes.append(outcome.without_rows())
-                    for each in rows_of(outcome):
-                        rows += [{"sample_id": each.sample_id, **_fields(row)} for row in each.rows]
-                    while len(rows) >= ROWS_PER_GROUP:
-                        writer.write_table(pa.Table.from_pylist(rows[:ROWS_PER_GROUP], FACES_SCHEMA))
-                        del rows[:ROWS_PER_GROUP]
-                writer.write_table(pa.Table.from_pylist(rows, FACES_SCHEMA))
+                faces = FacesWriter(writer, FACES_SCHEMA)
+                for place, line in enumerate(self.journal.lines(source.column("sample_id"))):
+                    head, parts = parts_of_line(line)
+                    for number, (row, crops) in enumerate(parts, start=1):
+                        faces.add(row["sample_id"], crops)
+                        is_person = row is not head
+                        gathered.add({**row, "place": place, "number": number if is_person else None})
+                faces.flush()
 
         write_atomically(self.out / FACES, write_faces, staging=self.staging)
-        if is_by_person(self.recipe):
-            source = spread_over_rows(source, outcomes)
-            outcomes = [row for outcome in outcomes for row in rows_of(outcome)]
-        columns: dict[str, Any] = {
-            "status": [outcome.status for outcome in outcomes],
-            "error": [outcome.error for outcome in outcomes],
-            "sha256": [outcome.sha256 for outcome in outcomes],
-        }
-        for name, kind in READING_COLUMNS.items():
-            columns[name] = pa.array([getattr(outcome, name) for outcome in outcomes], kind)
+        rows = gathered.arrays()
+        if by_person:
+            source = spread_over_rows(source, rows["place"], rows["sample_id"], rows["number"])
+        columns: dict[str, Any] = {name: rows[name] for name in ("status", "error", "sha256", *READING_COLUMNS)}
         if self.keep == BOXES:
             kept = source.with_columns(**columns)
             aligned = kept.replace(recipe=self.recipe, provenance={**source.provenance, "kept": BOXES})
             write_manifest(aligned, self.out / MANIFEST, staging=self.staging)
             return aligned
+        num_crops, is_image = rows["num_crops"], pc.equal(source.table.column("media"), "image")
         columns |= {
-            "path": [outcome.crops for outcome in outcomes],
-            "media": ["image" if media == "image" else "frames" for media in source.column("media")],
+            "path": rows["crops"],
+            "media": pc.if_else(is_image, "image", "frames"),
             # The crops are the whole sample now; the range within the source is kept beside it.
             "start_frame": pa.nulls(len(source), pa.int32()),
             "end_frame": pa.nulls(len(source), pa.int32()),
-            "num_frames": [outcome.num_crops or None for outcome in outcomes],
+            "num_frames": pc.if_else(pc.equal(num_crops, 0), pa.scalar(None, pa.int32()), num_crops),
         }
         aligned = source.with_columns(**columns).replace(root=self.out.resolve(), recipe=self.recipe)
         write_manifest(aligned, self.out / MANIFEST, staging=self.staging)
@@ -325,10 +330,6 @@ class AlignStore:
 
 def _present(table: pa.Table) -> list[str]:
     return [name for name in table.column_names if name in _OF_ALIGN]
-
-
-def _fields(row: CropRow) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in FACES_SCHEMA.names if name != "sample_id"}
 
 
 def outcomes_of(manifest: Manifest, faces_path: Path | None = None) -> Iterator[Outcome]:
