@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ferbench import remote
 from ferbench.errors import DataError, ManifestError
 from ferbench.labels import LabelSet
 from ferbench.recipe import Recipe
@@ -305,7 +306,7 @@ def write_manifest(manifest: Manifest, path: Path, *, staging: Path | None = Non
     """Write parquet, atomically. Equal manifests at equal places relative to their root give equal bytes."""
     metadata = {
         "name": manifest.name,
-        "root": Path(os.path.relpath(manifest.root, path.parent.resolve())).as_posix(),
+        "root": remote.recorded(manifest.root, path.parent.resolve()),
         "labels": list(manifest.labels.names),
         "recipe": manifest.recipe.as_dict() if manifest.recipe else None,
         "recipe_id": manifest.recipe.id if manifest.recipe else None,
@@ -323,7 +324,7 @@ def read_manifest(path: Path, *, root: Path | None = None) -> Manifest:
     table, metadata = read_table(path, kind=KIND, error=ManifestError)
     try:
         # Resolved, as it was when the relative root was written: '..' through a link leads elsewhere.
-        base = root if root is not None else path.parent.resolve() / metadata["root"]
+        base = root if root is not None else _read_root(metadata["root"], path.parent.resolve())
         return Manifest(
             table,
             labels=LabelSet.of(metadata["labels"]),
@@ -337,3 +338,16 @@ def read_manifest(path: Path, *, root: Path | None = None) -> Manifest:
         raise ManifestError(f"{path}: {error.message}", reason=error.reason) from error
     except (KeyError, TypeError, AttributeError) as error:
         raise ManifestError(f"{path}: its ferbench metadata cannot be read ({error!r})") from error
+
+
+def _read_root(text: str, folder: Path) -> Path:
+    """The folder that a recorded root means. ManifestError for a manifest of a store whose root is not there: it would have
+    files of this machine read. Another bucket is named by a whole URL."""
+    ours, base = remote.spot_of(folder), remote.meant(text, folder)
+    theirs = remote.spot_of(base)
+    if ours is not None and (theirs is None or (theirs.bucket != ours.bucket and not remote.is_url(text))):
+        raise ManifestError(
+            f"its root, {remote.shown(text)}, is outside of {ours.bucket}; say with --root where its media are",
+            reason="unsafe-path",
+        )
+    return base

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ferbench import remote
 from ferbench.cards import read_card
 from ferbench.dialects import read_any_manifest
 from ferbench.errors import DataError, UsageError
@@ -33,7 +34,7 @@ def open_source(
     numbered: str = "auto",
     exclude: Sequence[Path] = (),
 ) -> Manifest:
-    """The samples of one manifest, or of any number of folders, videos and images, in a stable order.
+    """The samples of one manifest, or of any number of folders, videos and images, in a stable order; paths or URLs.
 
     `labels_from="folder"` takes the first folder below a source as the class name of a sample. `numbered` says what a
     folder of numbered images is (`NUMBERED`). `exclude` are folders that are not looked into: where outputs go. The root
@@ -46,6 +47,7 @@ def open_source(
     ):
         if value not in known:
             raise UsageError(f"{what} {' or '.join(known)}, not {value!r}")
+    sources = tuple(str(remote.path_of(source)) if remote.is_url(source) else source for source in sources)
     manifests = [source for source in sources if source.startswith(BUNDLED) or Path(source).suffix in MANIFEST_SUFFIXES]
     if manifests and len(sources) > 1:
         raise UsageError(f"{manifests[0]}: a manifest stands alone; it cannot be joined with other sources")
@@ -58,7 +60,7 @@ def open_source(
 
 def _listed(source: str, root: Path | None) -> Manifest:
     if not source.startswith(BUNDLED):
-        if not Path(source).exists():
+        if not remote.exists(source):
             raise UsageError(f"{source}: no such file or folder")
         return read_any_manifest(Path(source), root=root)
     name = source.removeprefix(BUNDLED)
@@ -80,11 +82,12 @@ class _Item:
 def _look(source: Path, labels_from: str, numbered: str, exclude: Sequence[Path]) -> list[_Item]:
     """Everything at or below one source."""
     place = Path(os.path.abspath(source))  # without '..', so that paths below it can be compared
-    if not place.exists():
+    found = remote.look(place)
+    if found is None:
         raise UsageError(f"{source}: no such file or folder")
     if place in exclude:
         raise UsageError(f"{source}: the output folder is the source's own; choose another")
-    if place.is_file():
+    if not found.is_folder:
         media = media_of(place)
         if media is None:
             raise DataError(f"{source}: neither a video, an image, a folder nor a manifest", reason="no-media")

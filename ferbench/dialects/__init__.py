@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
+from ferbench import remote
 from ferbench.dialects.options import Content, ExportOptions, ImportOptions
 from ferbench.errors import ManifestError, UsageError
 from ferbench.manifest import Manifest, read_manifest
@@ -100,6 +101,7 @@ def write_files(
 
 def read_any_manifest(path: Path, *, root: Path | None = None) -> Manifest:
     """Read a manifest by its suffix: `.parquet`, or a `.csv` with class names."""
+    remote.ensure(path)
     if path.suffix == ".parquet":
         return read_manifest(path, root=root)
     if path.suffix == ".csv":

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ferbench import remote
 from ferbench.errors import MediaError
 from ferbench.manifest import Manifest, Sample
 from ferbench.media import FrameChooser, FrameReader, ReadRequest
@@ -76,6 +77,7 @@ def _bytes_of(path: str) -> bytes | None:
         place = find_place(path)
         if place is not None:
             return picture_bytes(place)
+        remote.ensure(path)
         # A pipe would wait for somebody to write to it.
         if not stat.S_ISREG(os.stat(path).st_mode):
             return None

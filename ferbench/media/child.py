@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from ferbench import remote
 from ferbench.errors import FerbenchError
 from ferbench.media.reading import attempt
 
@@ -81,6 +82,7 @@ def serve(parent: int) -> None:
     requests, replies = _take_over_stdio()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it then ends this process
     _die_with(parent, requests)
+    remote.believe_mirror()  # the parent has fetched what it asks for
     link = _Link(requests, replies)
     link.send("ready")
     while True:

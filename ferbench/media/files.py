@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ferbench.errors import MediaError
+from ferbench import remote
+from ferbench.errors import MediaError, StorageError
 from ferbench.media.packs import find_place, picture_bytes
 
 
@@ -26,6 +27,7 @@ def open_media(path: str | Path) -> Iterator[BinaryIO]:
     if place is not None:
         yield io.BytesIO(picture_bytes(place))
         return
+    remote.ensure(path)
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
@@ -38,6 +40,24 @@ def open_media(path: str | Path) -> Iterator[BinaryIO]:
         raise MediaError(f"{name}: no such file", reason="missing-file") from error
     except OSError as error:
         raise MediaError(f"{name}: cannot be read ({error.strerror or error})", reason="unreadable") from error
+
+
+def fetch(path: str, media: str) -> None:
+    """Have what is about to be read on this machine, where it lies in a store; see `ferbench.remote`.
+
+    Raises MediaError `denied` where the store refuses this one, StorageError where it cannot be reached.
+    """
+    try:
+        if find_place(path) is not None:
+            return
+        if media == "frames":
+            remote.ensure_folder(path)
+        else:
+            remote.ensure(path)
+    except StorageError as error:
+        if error.reason == "store-denied":
+            raise MediaError(error.message, reason="denied") from None
+        raise
 
 
 @contextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ferbench import remote
 from ferbench.errors import MediaError
 from ferbench.media.packs import find_place, frame_names
 
@@ -48,7 +49,7 @@ def media_of(path: Path) -> Media | None:
     `clip.MP4` is a video even when it is empty or missing: reading it says so. Raises MediaError for a folder that
     cannot be listed.
     """
-    if path.is_dir():
+    if remote.is_folder(path):
         return "frames" if looks_like_frames(path) else None
     return _media_of_name(path.name)
 
@@ -60,7 +61,7 @@ def looks_like_frames(folder: Path) -> bool:
     cannot tell a frame folder from a data set of stills that is numbered likewise (`test_0001.jpg`, ...): a manifest
     with a `media` column can. Raises MediaError when the folder cannot be listed.
     """
-    return _are_frames(_names(folder))
+    return _are_frames(_names(folder) if remote.spot_of(folder) is None else remote.files_in(folder))
 
 
 def frame_files(folder: Path) -> list[Path]:
@@ -75,6 +76,8 @@ def frame_files(folder: Path) -> list[Path]:
 def frame_file_names(folder: Path) -> list[str]:
     """The names alone, for those who open few of many: a Path takes longer than what else is done here."""
     place = find_place(folder)
+    if place is None:
+        remote.ensure_folder(folder)
     names = frame_names(place) if place is not None else _names(folder)
     if len({len(name) for name in names}) == 1 and all(map(_PADDED.fullmatch, names)):
         return sorted(names)  # the same order as below, in a tenth of the time
@@ -87,7 +90,13 @@ def find_media(root: Path) -> list[FoundMedia]:
     The images of a frame folder are not listed as stills. Hidden and junk names are passed over. A folder that links
     lead to is searched once, under its own path where it has one below `root`. A folder that cannot be listed, or
     media whose name is not valid UTF-8, is in the list with an `error`. Raises MediaError when `root` cannot be listed.
+
+    A folder of a store is listed once, and nothing of it is fetched.
     """
+    spot = remote.spot_of(root)
+    if spot is not None:
+        remote.list_folder(root)
+        return _sorted(each for below, names in remote.folders_below(spot) for each in _in_store(below, names))
     found: list[FoundMedia] = []
     seen: set[tuple[int, int]] = set()
     folders, links = [root], list[Path]()
@@ -115,13 +124,28 @@ def find_media(root: Path) -> list[FoundMedia]:
             elif kind == "file":
                 files.append(entry.name)
         links.sort(reverse=True)
-        is_sequence = _are_frames(files)
-        if is_sequence:
-            found.append(_found(relative, "frames"))
-        for name in files:
-            media = _media_of_name(name)
-            if media == "video" or (media == "image" and not is_sequence):
-                found.append(_found((folder / name).relative_to(root).as_posix(), media))
+        found += _in_folder(relative, files)
+    return _sorted(found)
+
+
+def _in_folder(relative: str, files: Sequence[str]) -> list[FoundMedia]:
+    """What the files of one folder are."""
+    is_sequence = _are_frames(files)
+    found = [_found(relative, "frames")] if is_sequence else []
+    for name in files:
+        media = _media_of_name(name)
+        if media == "video" or (media == "image" and not is_sequence):
+            found.append(_found(name if relative == "." else f"{relative}/{name}", media))
+    return found
+
+
+def _in_store(relative: str, names: Sequence[str]) -> list[FoundMedia]:
+    if any(map(_is_junk, filter(None, relative.split("/")))):
+        return []
+    return _in_folder(relative or ".", [name for name in names if not _is_junk(name)])
+
+
+def _sorted(found: Iterable[FoundMedia]) -> list[FoundMedia]:
     return sorted(found, key=lambda item: item.path.split("/"))
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ferbench import remote
 from ferbench.errors import MediaError
 
 SUFFIXES = (".tar", ".parquet")
@@ -80,6 +81,7 @@ def find_place(path: str | Path) -> Place | None:
         end = text.find(f"{suffix}/")
         while end >= 0:
             pack = text[: end + len(suffix)]
+            remote.ensure(pack)
             if os.path.isfile(pack):
                 return Place(Path(pack), text[end + len(suffix) + 1 :])
             end = text.find(f"{suffix}/", end + 1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ferbench.errors import MediaError, UsageError
 from ferbench.media.containers import Container, look
-from ferbench.media.files import display_name
+from ferbench.media.files import display_name, fetch
 from ferbench.media.kinds import frame_files
 from ferbench.media.sweep import DecodeFailure
 from ferbench.media.video import FrameChooser, Span, assert_fits, choose_frames, read_video
@@ -85,7 +85,9 @@ def read_with(request: ReadRequest, attempt: Callable[[ReadRequest, str], FrameB
     # Texts, not the exceptions: those would keep this frame, and decoders, in a cycle until it is collected.
     failures: list[str] = []
     reason = ""
-    for decoder in request.attempts():
+    decoders = request.attempts()
+    fetch(request.path, request.media)
+    for decoder in decoders:
         try:
             batch = attempt(request, decoder)
         except DecodeFailure as failure:

@@ -11,14 +11,16 @@
 Who reads a path that may be a mirror calls `ensure` before; who writes goes through `ferbench.storage`, which publishes.
 """
 
-from ferbench.remote.fetching import ensure, ensure_folder, list_folder, list_samples, pull
+from ferbench.remote.fetching import believe_mirror, ensure, ensure_folder, list_folder, list_samples, pull
 from ferbench.remote.listings import forget_listings
 from ferbench.remote.looking import exists, files_in, folders_below, is_folder, look, newest_in
-from ferbench.remote.places import cache_folder, is_url, path_of, scrub, shown, spot_of, url_of
+from ferbench.remote.places import Spot, cache_folder, is_url, meant, path_of, recorded, scrub, shown, spot_of, url_of
 from ferbench.remote.publishing import Appended, claim, publish, unpublish
 
 __all__ = [
     "Appended",
+    "Spot",
+    "believe_mirror",
     "cache_folder",
     "claim",
     "ensure",
@@ -32,10 +34,12 @@ __all__ = [
     "list_folder",
     "list_samples",
     "look",
+    "meant",
     "newest_in",
     "path_of",
     "publish",
     "pull",
+    "recorded",
     "scrub",
     "shown",
     "spot_of",

@@ -70,6 +70,11 @@ class Spot:
         return f"{self.scheme}://{self.key}"
 
     @property
+    def bucket(self) -> str:
+        """`s3://bucket`."""
+        return f"{self.scheme}://{self.key.split('/')[0]}"
+
+    @property
     def path(self) -> str:
         """Where it is mirrored."""
         return f"{self.cache}{_MARK}{self.scheme}/{self.key}"
@@ -142,6 +147,20 @@ def url_of(path: str | Path) -> str | None:
     """The URL that a path mirrors; None for an ordinary path."""
     spot = spot_of(path)
     return spot.url if spot else None
+
+
+def recorded(path: Path, folder: Path) -> str:
+    """How a file in `folder` records an absolute path: relative, or as a URL where one of the two is in a bucket and the
+    other is not in the same."""
+    theirs, ours = spot_of(path), spot_of(folder)
+    if (theirs and theirs.bucket) == (ours and ours.bucket):
+        return Path(os.path.relpath(path, folder)).as_posix()
+    return theirs.url if theirs else f"file://{path.as_posix()}"
+
+
+def meant(text: str, folder: Path) -> Path:
+    """The path that such a record means. UsageError for a URL of a kind that is not known."""
+    return path_of(text) if is_url(text) else folder / text
 
 
 def shown(value: object) -> str:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from ferbench import remote
 from ferbench.errors import ManifestError, MediaError
 from ferbench.manifest import Manifest
 from ferbench.media import frame_files
@@ -163,11 +164,12 @@ def _frames_text(with_face: int | None, sampled: int | None) -> str | None:
 def _crop_files(path: Path, record: dict[str, Any]) -> dict[int, Path | None]:
     """1-based crop number -> file, None where the file is gone. A video has no crops."""
     if record["media"] == "image":
-        return {1: path if path.is_file() or find_place(path) else None}
+        return {1: path if find_place(path) or _is_file(path) else None}
     if record["media"] == "video":
         return {}
     try:
-        listed = frame_files(path) if find_place(path) else list(path.iterdir())
+        is_elsewhere = find_place(path) is not None or remote.spot_of(path) is not None
+        listed = frame_files(path) if is_elsewhere else list(path.iterdir())
         found = [file for file in listed if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."]
     except (OSError, MediaError):
         found = []
@@ -180,6 +182,11 @@ def _crop_files(path: Path, record: dict[str, Any]) -> dict[int, Path | None]:
     return {number: files[number - 1] if number <= len(files) else None for number in range(1, wanted + 1)}
 
 
+def _is_file(path: Path) -> bool:
+    remote.ensure(path)
+    return path.is_file()
+
+
 def _number(file: Path) -> int | None:
     digits = re.search(r"(\d+)$", file.stem)
     return int(digits.group()) if digits else None
@@ -187,7 +194,7 @@ def _number(file: Path) -> int | None:
 
 def _origins(path: Path, sample_ids: Sequence[str]) -> dict[tuple[str, int], str]:
     """(sample_id, crop number) -> origin, for crops that were not simply detected."""
-    if not path.is_file() or not sample_ids:
+    if not sample_ids or not _is_file(path):
         return {}
     try:
         columns = ["sample_id", "crop", "origin"]
