@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ferbench import remote
 from ferbench.checks.context import Context, rest
 from ferbench.engines import worker_count
 from ferbench.errors import DataError
@@ -38,6 +39,7 @@ def check_packs(context: Context) -> list[Finding]:
             findings.append(Finding("warning", "no-shard-index", f"{folder}: no {INDEX} says what is in it", _NO_INDEX))
         else:
             indexes[folder] = index
+            remote.list_folder(folder)
     for name, count in counts.items():
         path = context.manifest.root / name
         if path.parent not in indexes:
@@ -70,6 +72,7 @@ def _differing(context: Context, names: list[str], indexes: dict[Path, dict[str,
 
 def _digest(path: Path) -> str:
     try:
+        remote.ensure(path)
         return sha256_of_file(path)
     except OSError as error:
         return f"unreadable: {error}"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
+from ferbench import remote
 from ferbench.errors import DataError
 from ferbench.manifest import Manifest, Sample
 from ferbench.media.packs import open_pack
@@ -46,6 +47,7 @@ def entry_of(path: Path, *, counts: tuple[int, int] | None = None, file: str = "
 
     Raises MediaError for a file that is no pack.
     """
+    remote.ensure(path)
     samples, pictures = counts or open_pack(path).counts()
     return ShardEntry(file or path.name, samples, pictures, path.stat().st_size, sha256_of_file(path))
 
@@ -63,6 +65,7 @@ def write_index(folder: Path, entries: Iterable[ShardEntry]) -> None:
 def read_index(folder: Path) -> dict[str, ShardEntry] | None:
     """File name -> entry; None where there is no index. DataError when it cannot be read."""
     path = folder / INDEX
+    remote.ensure(path)
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))["shards"]
         entries = [ShardEntry(**{each.name: entry[each.name] for each in fields(ShardEntry)}) for entry in listed]
@@ -102,6 +105,7 @@ def refuse_damaged_shards(root: Path, counts: Mapping[str, int]) -> None:
         path = root / name
         if path.parent not in indexes:
             indexes[path.parent] = read_index(path.parent)
+            remote.list_folder(path.parent)  # so that nobody is asked about each shard
         index = indexes[path.parent]
         problem = None if index is None else shard_problem(path, index.get(path.name), count)
         if problem:
@@ -127,11 +131,11 @@ def shard_problem(path: Path, entry: ShardEntry | None, count: int) -> ShardProb
     """What is wrong with a shard of which a manifest has `count` samples, short of reading it; None when nothing is."""
     if entry is None:
         return ShardProblem("shard-unlisted", "the index does not have it")
-    if not path.is_file():
+    found = remote.look(path)
+    if found is None or found.is_folder:
         return ShardProblem("shard-missing", "not there")
-    size = path.stat().st_size
-    if size != entry.bytes:
-        return ShardProblem("shard-size", f"{size:,} bytes, and the index says {entry.bytes:,}")
+    if found.size != entry.bytes:
+        return ShardProblem("shard-size", f"{found.size:,} bytes, and the index says {entry.bytes:,}")
     if count > entry.samples:
         message = f"the manifest has {count:,} samples in it, and the index {entry.samples:,}"
         return ShardProblem("shard-count", message)

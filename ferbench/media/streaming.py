@@ -6,13 +6,16 @@ file is read: what is not held is read picture by picture, from its place.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ferbench.errors import MediaError
+from ferbench import remote
+from ferbench.errors import FerbenchError, MediaError
 from ferbench.media.packs import SUFFIXES, Pack, Place, find_place, open_pack
 
 HELD_BYTES = 1 << 30
@@ -70,6 +73,9 @@ class Stream:
         self._left = {name: len(steps) for name, steps in self._steps.items()}
         self._opening = {name: threading.Lock() for name in self._steps}
         self._open: dict[str, _Open] = {}
+        names = list(self._steps)
+        self._next = dict(itertools.pairwise(names))
+        self._fetching: list[threading.Thread] = []
 
     def begin(self, step: int) -> None:
         """Have what a step needs in memory. What cannot be read is left to who reads the samples, and says so."""
@@ -103,6 +109,8 @@ class Stream:
                     if opened.pack is not None:
                         self._release(opened.pack, number, part)
         self._open.clear()
+        for thread in self._fetching:
+            thread.join()
 
     def _inners(self, step: int) -> dict[str, list[str]]:
         """By pack, what a step reads of it."""
@@ -129,6 +137,7 @@ class Stream:
         """Which parts of a pack the steps need, and how many need each."""
         try:
             place = find_place(path)
+            self._fetch(self._next.get(name))
             opened = _Open(open_pack(place.pack) if place is not None and str(place.pack) == name else None)
         except MediaError:
             return _Open(None)
@@ -137,6 +146,13 @@ class Stream:
                 if opened.pack is not None and number is not None:
                     opened.parts.setdefault(number, _Part(opened.pack.part_bytes(number))).left += 1
         return opened
+
+    def _fetch(self, name: str | None) -> None:
+        """Have a pack of an object store in the cache before a step needs it: that takes longer than a few steps."""
+        if name is not None and remote.spot_of(name) is not None:
+            self._fetching = [thread for thread in self._fetching if thread.is_alive()]
+            self._fetching.append(threading.Thread(target=_fetch_quietly, args=(name,), daemon=True))
+            self._fetching[-1].start()
 
     def _reserve(self, size: int) -> bool:
         """Count bytes that are held, or with a negative size are not any more; False where that is too much."""
@@ -152,3 +168,8 @@ class Stream:
             part.is_held = False
             pack.release(number)
             self._reserve(-part.size)
+
+
+def _fetch_quietly(path: str) -> None:
+    with suppress(FerbenchError):  # who needs it asks again, and says so
+        remote.ensure(path)

@@ -23,6 +23,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ferbench import remote
 from ferbench.errors import DataError, MediaError
 from ferbench.jobs.align.paths import SHARDS, STATE_FOLDER
 from ferbench.manifest import Manifest, Sample
@@ -238,6 +239,7 @@ def index_shards(out: Path, manifest: Manifest) -> None:
 
 def _recorded(out: Path, name: str) -> ShardEntry | None:
     path = packed_record(out, name)
+    remote.ensure(path)
     return ShardEntry(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
@@ -247,7 +249,10 @@ def _earlier_entries(folder: Path) -> dict[str, ShardEntry]:
         entries = read_index(folder) or {}
     except DataError:
         return {}
-    written = (folder / INDEX).stat().st_mtime_ns if entries else 0
-    stats = {name: (folder / name).stat() for name in entries if (folder / name).is_file()}
-    return {name: entry for name, entry in entries.items()
-            if name in stats and stats[name].st_size == entry.bytes and stats[name].st_mtime_ns <= written}  # fmt: skip
+    index = remote.look(folder / INDEX)
+    kept = {}
+    for name, entry in entries.items():
+        shard = remote.look(folder / name)
+        if shard and index and shard.size == entry.bytes and shard.modified <= index.modified:
+            kept[name] = entry
+    return kept
