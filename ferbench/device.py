@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from ferbench.errors import UsageError
 
 
@@ -20,3 +23,23 @@ def choose_device(wanted: str) -> str:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"device {wanted!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
     return str(device)
+
+
+def limit_threads(count: int) -> None:
+    """Have torch use `count` threads of the CPU for each operation, in this process from now on."""
+    import torch
+
+    torch.set_num_threads(count)
+
+
+@contextmanager
+def with_threads(count: int) -> Iterator[None]:
+    """The same while the block runs."""
+    import torch
+
+    before = torch.get_num_threads()
+    limit_threads(count)
+    try:
+        yield
+    finally:
+        limit_threads(before)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ferbench.commands.options import (
+    ENGINE,
     Settings,
     console,
     gather,
@@ -58,7 +59,7 @@ from ferbench.errors import UsageError
 @click.option("--strict", is_flag=True, help="Exit with 4 when an audit finds an error or a warning.")
 @output_option("Folder for predictions and reports.")
 @root_option
-@run_options("device", "workers", "batch-size", "seed", "limit", "max-failures", "overwrite", "shard")
+@run_options("device", "workers", "batch-size", "seed", "limit", "max-failures", "overwrite", *ENGINE, "shard")
 @json_option
 def command(
     manifest: Path | None, outputs: tuple[str, ...], root: Path | None, strict: bool, as_json: bool, **flags: Any

@@ -110,10 +110,29 @@ def _module_of(name: str) -> Any:
     return importlib.import_module(ENGINES[name])
 
 
+_own_cores: int | None = None
+
+
+def own_cores() -> int:
+    """Cores that this process may use."""
+    if _own_cores is not None:
+        return _own_cores
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def limit_cores(count: int) -> None:
+    """Have this process use so many cores from now on: a worker among others on a node does not have all of its."""
+    global _own_cores
+    _own_cores = max(1, count)
+
+
 def worker_count(wanted: int, tasks: int) -> int:
     """How many workers to use: as many as wanted, or one per core that this process may use; never more than tasks."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(wanted or cores, tasks))
+    return max(1, min(wanted or own_cores(), tasks))
+
+
+GIVEN_UP = ("worker-died", "task-hung", "node-lost")
+"""Reasons of a task that an engine could not get done, whatever the task was."""
 
 
 def died(*, hung: bool = False, seconds: float = 0.0) -> FerbenchError:

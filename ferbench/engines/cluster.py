@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ferbench.engines import EngineOptions
+from ferbench.engines import EngineOptions, own_cores
 from ferbench.errors import FerbenchError, MissingExtraError, UsageError
 
 _CONNECT_SECONDS = 5.0
@@ -59,13 +59,9 @@ def connect(options: EngineOptions) -> Any:
         _assert_somebody_there(address)
         ray.init(address=address, **quiet)
     else:
-        ray.init(address="local", num_cpus=_own_cpus(), object_store_memory=_OBJECT_STORE_BYTES, **quiet)
+        ray.init(address="local", num_cpus=own_cores(), object_store_memory=_OBJECT_STORE_BYTES, **quiet)
     _be_quiet()
     return ray
-
-
-def _own_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _assert_somebody_there(address: str) -> None:

@@ -16,6 +16,7 @@ import dataclasses
 import itertools
 import math
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
@@ -82,7 +83,8 @@ class _Driver:
         self._ray, self._tasks, self._options = ray, tasks, options
         environment = {name: os.environ[name] for name in TOLD if name in os.environ}
         shared = tuple(path for path in options.shared if os.path.exists(path))
-        self._opening = pack(job), pack(Surroundings(versions(), shared, environment))
+        surroundings = Surroundings(versions(), shared, environment, os.getcwd(), tuple(map(os.path.abspath, sys.path)))
+        self._opening = pack(job), pack(surroundings)
         self._scheduler = Scheduler(Rules(task_deadline=options.task_deadline))
         self._handles: dict[Hashable, _Handle] = {}
         self._names = itertools.count()
@@ -182,7 +184,7 @@ class _Driver:
             max_restarts=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(place.node.id, soft=False),
         ).remote()
-        self._handles[name] = _Handle(actor, place.node, actor.open.remote(*self._opening), "open")
+        self._handles[name] = _Handle(actor, place.node, actor.open.remote(*self._opening, place.cpus), "open")
         self._scheduler.worker_added(name, place.node.id, now)
 
     def _kill(self, worker: Hashable) -> None:
@@ -271,7 +273,7 @@ def _actor_class(ray: Any) -> Any:
     """The class of actors. Made here, it travels as code: what is missing on a node is found there and said."""
 
     class FerbenchWorker:
-        def open(self, job: bytes, surroundings: bytes) -> bytes:
+        def open(self, job: bytes, surroundings: bytes, cpus: float) -> bytes:
             import pickle
 
             try:
@@ -281,7 +283,7 @@ def _actor_class(ray: Any) -> Any:
                 # Bytes as `pack` makes them; the driver has the class.
                 return b"p" + pickle.dumps(f"it has no {error.name or error}; pip install 'ferbench[ray]' there")
             try:
-                worker = open_worker(job, surroundings)
+                worker = open_worker(job, surroundings, cpus)
             except ImportError as error:
                 return pack(
                     FerbenchError(f"it has no {error.name or error}; pip install it there", reason="missing-extra")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from ferbench.engines import Worker
+from ferbench.engines import Worker, limit_cores
 from ferbench.errors import FerbenchError
 
 _WORTH_COMPRESSING = 16 << 10
@@ -51,16 +51,24 @@ class Surroundings:
     versions: Mapping[str, str]
     shared: tuple[str, ...]
     environment: Mapping[str, str]
+    folder: str
+    """The driver's current folder, which relative paths are from."""
+    search_path: tuple[str, ...]
+    """Where the driver finds modules: a network may be one of the user's."""
 
 
-def open_worker(job: bytes, surroundings: bytes) -> Worker[Any, Any] | FerbenchError:
-    """The worker of this process, or in one line why there is none."""
+def open_worker(job: bytes, surroundings: bytes, cpus: float) -> Worker[Any, Any] | FerbenchError:
+    """The worker of this process, which has `cpus` of its node's, or in one line why there is none."""
     told: Surroundings = unpack(surroundings)
     here = versions()
     for name, wanted in told.versions.items():
         if here[name] != wanted:
             return FerbenchError(f"it has {name} {here[name]} where this machine has {wanted}; install the same on all")
     os.environ.update(told.environment)
+    sys.path += [path for path in told.search_path if path not in sys.path and os.path.exists(path)]
+    if os.path.isdir(told.folder):
+        os.chdir(told.folder)
+    limit_cores(int(cpus))
     for path in told.shared:
         if not os.path.exists(path):
             return FerbenchError(

@@ -5,28 +5,31 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ferbench.alignment import crop_size, find_template
-from ferbench.device import choose_device
+from ferbench.device import choose_device, with_threads
+from ferbench.engines import EngineOptions, device_of
+from ferbench.errors import ModelError
 from ferbench.findings import Finding
 from ferbench.inputspec import InputSpec
 from ferbench.jobs.evaluate.attributes import attributes_of
-from ferbench.jobs.evaluate.blocks import Block, cut_blocks, read_blocks
+from ferbench.jobs.evaluate.blocks import Block, cut_blocks
 from ferbench.jobs.evaluate.classes import ClassMatch, match_classes
 from ferbench.jobs.evaluate.ensemble import Member, combine
 from ferbench.jobs.evaluate.journal import BlockKey, Journal, Outputs, may_be_kept
 from ferbench.jobs.evaluate.options import EvaluateOptions
 from ferbench.jobs.evaluate.probe import probe_clips
 from ferbench.jobs.evaluate.provenance import ModelRecord, about_run, model_notices
-from ferbench.jobs.evaluate.running import Runner
 from ferbench.jobs.evaluate.runs import Run, plan_runs
 from ferbench.jobs.evaluate.select import Selected
 from ferbench.jobs.evaluate.sharded import blocks_of
 from ferbench.jobs.evaluate.tasks import Task, plan_tasks, unit_of
 from ferbench.jobs.evaluate.views import ViewOptions, temporal_views
+from ferbench.jobs.evaluate.work import EvaluateJob, run_blocks
 from ferbench.manifest import Manifest
 from ferbench.predictions import Predictions
 from ferbench.progress import Advance, progress
@@ -49,6 +52,8 @@ class _Whole:
     device: str
     part: Selected
     """The samples that this run answers for."""
+    elsewhere: str = ""
+    """The device of another engine's workers."""
     members: list[Member] = field(default_factory=list)
     models: list[ModelRecord] = field(default_factory=list)
     audits: list[Finding] = field(default_factory=list)
@@ -74,15 +79,27 @@ def predict(
     when it cannot be loaded or does not fit, because a part may be few samples.
     """
     part = part or selected
-    whole = _Whole(manifest, selected, options, views, media, choose_device(options.device), part)
+    whole = _whole(manifest, selected, options, views=views, media=media, part=part)
     runs = plan_runs(selected.samples, selected.folds, options)
     whole.members = [Member(name) for name in options.model]
     mine = {sample.sample_id for sample in part.samples}
     count = sum(sample.sample_id in mine for run in runs for sample in run.samples)
-    with progress("evaluating", count) as advance:
+    with progress("evaluating", count) as advance, with_threads(options.threads):
         for run in runs:
             _run(run, whole, journal, advance)
     return _collected(whole)
+
+
+def _whole(
+    manifest: Manifest, selected: Selected, options: EvaluateOptions, *, views: ViewOptions, media: Mapping[str, str],
+    part: Selected,
+) -> _Whole:  # fmt: skip
+    if options.engine == "local":
+        return _Whole(manifest, selected, options, views, media, choose_device(options.device), part)
+    elsewhere = device_of(options.engine, options.engine_options())
+    # The model is tried and audited here, on what there is here.
+    here = choose_device("auto") if elsewhere == "cuda" else "cpu"
+    return _Whole(manifest, selected, options, views, media, here, part, elsewhere)
 
 
 def fallback_spec(manifest: Manifest) -> InputSpec:
@@ -96,10 +113,10 @@ def fallback_spec(manifest: Manifest) -> InputSpec:
     return InputSpec(clip_len=clip_len, height=height, width=width)
 
 
-def _load(run: Run, whole: _Whole) -> LoadedModel:
-    from ferbench.models.loading import ModelRequest, load_model
+def _job(run: Run, whole: _Whole, device: str) -> EvaluateJob:
+    from ferbench.models.loading import ModelRequest
 
-    options = whole.options
+    options, manifest = whole.options, whole.manifest
 
     def pairs(settings: Sequence[str], where: str) -> tuple[tuple[str, str], ...]:
         return tuple(sorted(parse_overrides(settings, where=where).items()))
@@ -109,25 +126,28 @@ def _load(run: Run, whole: _Whole) -> LoadedModel:
         trust_pickle=options.trust_pickle, partial=options.partial, options=pairs(options.option, "--option"),
         amp=options.amp,
     )  # fmt: skip
-    return load_model(
-        request, num_classes=len(whole.manifest.labels), fallback=fallback_spec(whole.manifest), device=whole.device
-    )
+    return EvaluateJob(
+        manifest.replace(table=manifest.table.slice(0, 0), root=manifest.root.absolute()), request,
+        num_classes=len(manifest.labels), fallback=fallback_spec(manifest), device=device, views=whole.views,
+        readers=options.workers if options.engine == "local" else 0, threads=options.threads,
+    )  # fmt: skip
 
 
 def _run(run: Run, whole: _Whole, journal: Journal, advance: Advance) -> None:
     """One model over its samples; what came of them goes to its member."""
-    model = _load(run, whole)
+    job = _job(run, whole, whole.device)
+    model = job.load()
     if whole.views.views > 1:
         temporal_views(model.spec.make_sampler(), whole.views.views)  # raises before any sample is read
     options, manifest = whole.options, whole.manifest
     tasks = plan_tasks(manifest, run.samples, model.spec, whole.views, names=whole.selected.part)
     _look_at(model, run, tasks, whole)
-    runner = Runner(model, whole.device, options.batch_size, whole.views.average)
     blocks = cut_blocks(tasks, whole.views, options.batch_size)
     if options.share:
         blocks = blocks_of(blocks, whole.part)
     keys = {block.number: BlockKey(run.number, block.number, block.media(whole.media)) for block in blocks}
-    outputs, failure = Outputs(), None
+    outputs = Outputs()
+    failures: dict[int, ModelError] = {}
     match: ClassMatch | None = None
     left: list[Block] = []
     for block in blocks:
@@ -139,9 +159,11 @@ def _run(run: Run, whole: _Whole, journal: Journal, advance: Advance) -> None:
         for sample in block.samples:
             advance(sample.sample_id)
     failed_before = {sample.sample_id for sample in run.samples if sample.status == "failed"}
-    for block, clips in read_blocks(manifest, left, model.spec, whole.views, workers=options.workers):
-        found, failed = runner.run(block, clips)
-        failure = failed or failure
+    there = dataclasses.replace(job, device=whole.elsewhere or whole.device)
+    for result in run_blocks(there, model, left, engine=options.engine, options=_engine_options(whole)):
+        block, found = result.block, result.outputs
+        if result.failure is not None:
+            failures[block.number] = result.failure
         outputs.update(found)
         if match is None and found.logits:
             match = _match(
@@ -151,12 +173,17 @@ def _run(run: Run, whole: _Whole, journal: Journal, advance: Advance) -> None:
             journal.record(keys[block.number], found)
         for sample in block.samples:
             advance(sample.sample_id)
-    if failure is not None and not outputs.logits and not options.share:
-        raise failure
+    if failures and not outputs.logits and not options.share:
+        raise failures[max(failures)]
     match = match or _match(run, model, whole, outputs)
     whole.members[run.member].add(run.title, match, outputs)
     unit, notices = unit_of(tasks, model.spec), (*match.notices, *model_notices(manifest, model))
     whole.models.append(ModelRecord.of(model, run, unit=unit, notices=notices))
+
+
+def _engine_options(whole: _Whole) -> EngineOptions:
+    """Workers read media below the root, and the model; a path that is none is a network by name."""
+    return whole.options.engine_options(shared=[whole.manifest.root, *map(Path, whole.options.model)])
 
 
 def _match(run: Run, model: LoadedModel, whole: _Whole, outputs: Outputs) -> ClassMatch:
@@ -200,10 +227,10 @@ def _measured(model: LoadedModel, options: EvaluateOptions, device: str) -> dict
 
 def measure(manifest: Manifest, selected: Selected, options: EvaluateOptions) -> dict[str, Any]:
     """What `--profile` says, without running a sample: the first model of each member."""
-    whole = _Whole(manifest, selected, options, ViewOptions(), {}, choose_device(options.device), selected)
+    whole = _whole(manifest, selected, options, views=ViewOptions(), media={}, part=selected)
     for run in plan_runs(selected.samples, selected.folds, options):
         if run.member not in {member for member, _ in whole.profiles}:
-            whole.profiles.append((run.member, _measured(_load(run, whole), options, whole.device)))
+            whole.profiles.append((run.member, _measured(_job(run, whole, whole.device).load(), options, whole.device)))
     return _profile(whole)
 
 
@@ -230,7 +257,7 @@ def _collected(whole: _Whole) -> Predictions:
         labels=combined.labels,
         attributes=attributes_of(whole.manifest, selected),
         provenance={
-            **about_run(whole.manifest, whole.models, options, whole.views, device=whole.device),
+            **about_run(whole.manifest, whole.models, options, whole.views, device=whole.elsewhere or whole.device),
             "unlabelled": selected.unlabelled,
             "audits": [finding.as_dict() for finding in whole.audits],
             **({"profile": _profile(whole)} if whole.profiles else {}),

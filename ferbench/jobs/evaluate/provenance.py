@@ -77,6 +77,7 @@ def about_run(
         },
         "views": {**views.as_dict(), "count": views.count},
         "amp": options.amp,
+        "threads": options.threads,
         "recipe_id": manifest.recipe.id if manifest.recipe else None,
         "recipe": manifest.recipe.as_dict() if manifest.recipe else None,
         "protocol": dict(manifest.protocol),
