@@ -4,11 +4,15 @@ import json
 import shutil
 from pathlib import Path
 
+import fsspec
 import pytest
 from packed_clips import CLASSES, make_folders, pack_folders
 from safetensors import safe_open
 
+from ferbench import remote
 from ferbench.errors import DataError
+from ferbench.feeding import FeedOptions, feed
+from ferbench.inputspec import InputSpec
 from ferbench.jobs.train.data import shard_notices
 from ferbench.labels import LabelSet
 from ferbench.manifest import manifest_of, read_manifest, write_manifest
@@ -212,3 +216,25 @@ def test_shuffling_the_shards_of_plain_folders_is_refused(folders, tmp_path, fer
     ran = ferbench("train", folders.root / "manifest.parquet", *SMALL, "-o", "shuffle=shards", "-o", tmp_path / "out")
     assert ran.code == 2
     assert "clip_000 is in no shard" in ran.err
+
+
+def test_shards_of_a_store_are_looked_at_without_being_fetched_and_each_is_fetched_once(whole, tmp_path, monkeypatch):
+    monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path / "cache"))
+    store = fsspec.filesystem("memory")
+    for path in (file for file in whole.rglob("*") if file.is_file()):
+        store.pipe(f"/bucket/faces/{path.relative_to(whole).as_posix()}", path.read_bytes())
+    try:
+        manifest = read_manifest(Path(remote.path_of("memory://bucket/faces/manifest.parquet")))
+        refuse_damaged_shards(manifest.root, samples_in_shards(manifest))
+        assert sorted(path.name for path in (tmp_path / "cache").rglob("*.parquet")) == ["manifest.parquet"]
+        how = FeedOptions(batch_size=4, workers=2, grain="shards", window=2)
+        spec = InputSpec(clip_len=3, height=12, width=12, sampler="uniform")
+        batches = list(feed(manifest, list(manifest.samples()), spec, how, epoch=0, train=True))
+        assert sorted(name for batch in batches for name in batch.sample_ids) == manifest.column("sample_id")
+        store.pipe("/bucket/faces/shards/00001.parquet", b"cut short")
+        remote.forget_listings()
+        with pytest.raises(DataError, match=r"^memory://bucket/faces: 1 of 5 shards .* 00001\.parquet: 9 bytes, and"):
+            refuse_damaged_shards(manifest.root, samples_in_shards(manifest))
+    finally:
+        store.rm("/bucket", recursive=True)
+        remote.forget_listings()

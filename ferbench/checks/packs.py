@@ -36,7 +36,11 @@ def check_packs(context: Context) -> list[Finding]:
             findings.append(Finding("error", "shard-index", error.message, _NO_INDEX))
             continue
         if index is None:
-            findings.append(Finding("warning", "no-shard-index", f"{folder}: no {INDEX} says what is in it", _NO_INDEX))
+            findings.append(
+                Finding(
+                    "warning", "no-shard-index", f"{remote.shown(folder)}: no {INDEX} says what is in it", _NO_INDEX
+                )
+            )
         else:
             indexes[folder] = index
             remote.list_folder(folder)

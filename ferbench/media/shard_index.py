@@ -73,7 +73,7 @@ def read_index(folder: Path) -> dict[str, ShardEntry] | None:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(
-            f"{path}: not a readable index of shards ({error!r}); ferbench check --fix writes it anew"
+            f"{remote.shown(path)}: not a readable index of shards ({error!r}); ferbench check --fix writes it anew"
         ) from error
     return {entry.file: entry for entry in entries}
 
@@ -113,7 +113,7 @@ def refuse_damaged_shards(root: Path, counts: Mapping[str, int]) -> None:
     if wrong:
         more = f"; and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
         raise DataError(
-            f"{root}: {len(wrong)} of {len(counts)} shards differ from their index: {'; '.join(wrong[:MOST_NAMED])}{more}; "
+            f"{remote.shown(root)}: {len(wrong)} of {len(counts)} shards differ from their index: {'; '.join(wrong[:MOST_NAMED])}{more}; "
             "copy them again, or run ferbench align again, which makes what is missing",
             reason="shards",
         )
