@@ -11,6 +11,7 @@ without augmentation, the operating system's cache of the shards emptied before:
 
     python benchmarks/shard_streaming.py VIDEO... --clips 4000 --shard-size 200 --repeats 3
 
+`cpu ms` is processor time per clip, of all its processes and threads, which other work on the machine troubles less.
 `read` is what the process asked the operating system for, in multiples of the shards' bytes; `disk` what came from the disk
 itself (nothing where the file system does not say). `memory` is the most that the process grew by during the epoch, over
 what its libraries take. The buffers of the peers hold as many samples as the shards that ours mixes. One torch thread.
@@ -22,6 +23,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -227,12 +229,18 @@ def measure_one(root: Path, name: tuple[str, str, str], workers: int, buffer: in
     forget(root / name[1])
     Path("/proc/self/clear_refs").write_text("5")  # what was the peak so far is not it any more
     before, (asked, disk) = memory("VmRSS"), read_bytes()
-    started = time.perf_counter()
+    started, processor = time.perf_counter(), used_seconds()
     count = sum(epoch(workers))
-    seconds = time.perf_counter() - started
+    seconds, processor = time.perf_counter() - started, used_seconds() - processor
     asked_after, disk_after = read_bytes()
-    return {"clips": count, "seconds": seconds, "asked": asked_after - asked, "disk": disk_after - disk,
+    return {"clips": count, "seconds": seconds, "processor": processor, "asked": asked_after - asked, "disk": disk_after - disk,
             "memory": memory("VmHWM") - before}  # fmt: skip
+
+
+def used_seconds() -> float:
+    """Processor time of this process and of its children that ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def memory(what: str) -> float:
@@ -256,18 +264,19 @@ def measure(root: Path, arguments: argparse.Namespace) -> None:
                 assert found[name][-1]["clips"] == arguments.clips, (name, found[name][-1])
         print(f"\n{workers} workers")
         print(
-            f"{'reader':12} {'of':8} {'order':10} {'clips/s':>9} {'range':>16} {'read':>7} {'disk':>7} {'memory MB':>10}"
+            f"{'reader':12} {'of':8} {'order':10} {'clips/s':>9} {'range':>12} {'cpu ms':>7} {'read':>6} {'disk':>6} {'memory MB':>10}"
         )
         for name, each in found.items():
             whole = sum(path.stat().st_size for path in (root / name[1] / "shards").glob(f"*.{name[1]}"))
             rates = [one["clips"] / one["seconds"] for one in each]
             asked, disk = (statistics.median(one[key] for one in each) / whole for key in ("asked", "disk"))
+            cpu = 1000 * statistics.median(one["processor"] / one["clips"] for one in each)
             grown = statistics.median(one["memory"] for one in each)
             # A worker process is not this one: what it takes is not in this number.
             shown = f"{grown:10.0f}" if not workers or name[0] == "ferbench" else f"{'':10}"
             span = f"{min(rates):.0f}..{max(rates):.0f}"
-            print(f"{name[0]:12} {name[1]:8} {name[2]:10} {statistics.median(rates):9.1f} {span:>16} {asked:7.2f} "
-                  f"{disk:7.2f} {shown}", flush=True)  # fmt: skip
+            print(f"{name[0]:12} {name[1]:8} {name[2]:10} {statistics.median(rates):9.1f} {span:>12} {cpu:7.2f} "
+                  f"{asked:6.2f} {disk:6.2f} {shown}", flush=True)  # fmt: skip
 
 
 def main() -> None:

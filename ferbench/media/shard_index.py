@@ -114,7 +114,8 @@ def refuse_damaged_shards(root: Path, counts: Mapping[str, int]) -> None:
         more = f"; and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
         raise DataError(
             f"{remote.shown(root)}: {len(wrong)} of {len(counts)} shards differ from their index: "
-            f"{'; '.join(wrong[:MOST_NAMED])}{more}; copy them again, or run ferbench align again, which makes what is missing",
+            f"{'; '.join(wrong[:MOST_NAMED])}{more}; copy them again, or run ferbench align again, which makes what "
+            "is missing",
             reason="shards",
         )
 
