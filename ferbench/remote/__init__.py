@@ -13,7 +13,7 @@ Who reads a path that may be a mirror calls `ensure` before; who writes goes thr
 
 from ferbench.remote.fetching import believe_mirror, ensure, ensure_folder, list_folder, list_samples, pull
 from ferbench.remote.listings import forget_listings
-from ferbench.remote.looking import exists, files_in, folders_below, is_folder, look, newest_in
+from ferbench.remote.looking import exists, files_in, folders_below, is_folder, look, modified
 from ferbench.remote.places import Spot, cache_folder, is_url, meant, path_of, recorded, scrub, shown, spot_of, url_of
 from ferbench.remote.publishing import Appended, claim, publish, unpublish
 
@@ -35,7 +35,7 @@ __all__ = [
     "list_samples",
     "look",
     "meant",
-    "newest_in",
+    "modified",
     "path_of",
     "publish",
     "pull",

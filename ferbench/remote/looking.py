@@ -54,11 +54,15 @@ def files_in(folder: str | Path) -> dict[str, Facts]:
     return objects_in(spot)
 
 
-def newest_in(folder: str | Path) -> float:
-    """When the newest file of a folder was made; of an ordinary folder, when the folder was changed last."""
-    if spot_of(folder) is None:
-        return os.stat(folder).st_mtime
-    return max((facts.modified for facts in files_in(folder).values()), default=0.0)
+def modified(path: str | Path) -> float | None:
+    """When a file or folder was changed last, in seconds since 1970; None when nothing is there.
+
+    Of a folder in a store, when the newest file in it was.
+    """
+    found = look(path)
+    if found is not None and found.is_folder and spot_of(path) is not None:
+        return max((facts.modified for facts in files_in(path).values()), default=0.0)
+    return found.modified if found else None
 
 
 def folders_below(root: Spot) -> list[tuple[str, list[str]]]:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ferbench import remote
 from ferbench.alignment import CropOptions, align_face, full_frame
 from ferbench.errors import ManifestError, MediaError, UsageError
 from ferbench.faces import AlignedFace, Face
@@ -64,6 +65,8 @@ class Boxes:
 def read_boxes(folder: Path, *, root: Path | None = None) -> Boxes:
     """The tables of a folder of boxes. UsageError for a folder that is none; ManifestError for one that is damaged."""
     path = folder / MANIFEST
+    remote.ensure(path)
+    remote.ensure(folder / FACES)
     if not path.exists():
         raise UsageError(f"{folder}: no {MANIFEST} of `ferbench align --keep boxes` is there")
     manifest = read_manifest(path, root=root)
@@ -96,6 +99,7 @@ class BoxesFile:
     """Rows of a faces.parquet by their place, the last row group kept."""
 
     def __init__(self, folder: Path) -> None:
+        remote.ensure(folder / FACES)
         self._file = pq.ParquetFile(folder / FACES)
         metadata = self._file.metadata
         sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]

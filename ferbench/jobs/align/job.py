@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from ferbench import remote
 from ferbench.device import choose_device
 from ferbench.engines import EngineOptions, engine_of
 from ferbench.errors import FerbenchError, MissingExtraError, StorageError, UsageError
@@ -88,7 +89,8 @@ def _work(plan: AlignPlan, options: AlignOptions, run: RunOptions, boxes: str | 
 
 
 def _engine_options(plan: AlignPlan, run: RunOptions, boxes: str | None) -> EngineOptions:
-    shared = [plan.store.state.absolute(), plan.source.root.absolute(), *([Path(boxes)] if boxes else [])]
+    folders = [plan.store.state.absolute(), plan.source.root.absolute(), *([Path(boxes)] if boxes else [])]
+    shared = [folder for folder in folders if remote.spot_of(folder) is None]  # a store is everywhere
     return EngineOptions(
         run.workers, len(plan.todo), task_deadline=run.task_deadline, address=run.address, device=run.device,
         shared=tuple(map(str, shared)),

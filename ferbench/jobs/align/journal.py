@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
+from ferbench import remote
 from ferbench.errors import DataError
 from ferbench.jobs.align.outcome import Outcome
 from ferbench.storage import storage_errors, write_atomically
@@ -39,6 +40,7 @@ class Journal:
         """Whole lines of each file, in bytes, when it was read."""
         self._readers: dict[int, IO[bytes]] = {}
         self._file: IO[bytes] | None = None
+        self._appended = remote.Appended(path)
 
     def files(self) -> list[Path]:
         """Every journal of the folder, this run's last."""
@@ -97,6 +99,7 @@ class Journal:
             self._file = self.path.open("r+b")
             self._file.truncate(whole)
             self._file.seek(whole)
+        self._appended.begin()
 
     def record(self, outcome: Outcome) -> None:
         """Add one outcome. It is with the operating system when this returns, so killing the process loses nothing."""
@@ -105,6 +108,7 @@ class Journal:
             position = self._file.tell()
             self._file.write(outcome.as_line().encode())
             self._file.flush()
+        self._appended.grown()
         self._places[outcome.sample_id] = position * _MOST_FILES + self._files.index(self.path)
 
     def __contains__(self, sample_id: str) -> bool:
@@ -148,6 +152,7 @@ class Journal:
         if self._file is not None:
             self._file.close()
             self._file = None
+            self._appended.close()
 
 
 class _Heads(Mapping[str, Outcome]):

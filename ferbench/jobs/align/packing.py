@@ -71,7 +71,7 @@ class Packer:
     def finish_stopped(self) -> None:
         """Write the shards that an earlier run completed but did not get to write."""
         for shard, waiting in self._waiting.items():
-            if not waiting and self._staged(shard).exists():
+            if not waiting and remote.exists(self._staged(shard)):
                 self._write(shard)
 
     def done(self, sample_id: str) -> None:
@@ -111,10 +111,12 @@ class Packer:
         staged = staged_place(self._out, crops)
         try:
             if sample.media == "image":
+                remote.ensure(staged)
                 if staged.is_file():
                     return [(staged.suffix[1:], staged.read_bytes())]
                 place = find_place(self._out / crops)
                 return [(staged.suffix[1:], picture_bytes(place))] if place else []
+            remote.ensure_folder(staged)
             folder = staged if staged.is_dir() else self._out / crops
             if folder is not staged and find_place(folder) is None:
                 return []

@@ -36,6 +36,12 @@ def crops_path(sample_id: str, media: str, image_format: str) -> str:
     return "/".join(parts) + suffix
 
 
+def is_of_a_run(name: str) -> bool:
+    """Whether a run needs a file of an output folder that lies in a store before it can plan: tables, pages and state, and
+    not the crops, of which it needs to know only that they are there."""
+    return name in RESERVED or (name.startswith(f"{STATE_FOLDER}/") and not name.startswith(f"{STATE_FOLDER}/crops/"))
+
+
 def on_disk(crops: str) -> str:
     """What of a crops path is a file or folder of its own: all of it, or the pack that a packed path goes through."""
     parts = crops.split("/")

@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ferbench import remote
 from ferbench.detection import weights_sha256
 from ferbench.errors import FaceError, ManifestError, MediaError, UsageError
 from ferbench.jobs.align.boxes import Boxes
 from ferbench.jobs.align.options import ALL, BOXES, PACKS, AlignOptions, RunOptions
 from ferbench.jobs.align.outcome import Outcome
 from ferbench.jobs.align.packing import packed_path, staged_place
-from ferbench.jobs.align.paths import STATE_FOLDER, crops_path
+from ferbench.jobs.align.paths import STATE_FOLDER, crops_path, is_of_a_run, on_disk
 from ferbench.jobs.align.persons import rows_of
 from ferbench.jobs.align.sample import AlignTask, sha256_of_source, size_of_source
 from ferbench.jobs.align.store import AlignStore
@@ -76,8 +77,13 @@ def plan_align(
     if options.faces == ALL and (run.pack != "none" or options.keep == BOXES or boxes):
         raise UsageError("--faces all writes folders of crops: it goes neither with --pack nor with boxes")
     recipe = boxes.recipe_of(options) if boxes else options.recipe(weights_sha256())
+    if options.keep == BOXES and remote.spot_of(out) and not remote.spot_of(source.root):
+        raise UsageError("--keep boxes keeps the paths of the source: in a store it needs a source that is there too")
+    remote.pull(out, is_of_a_run)
     store = AlignStore(out, recipe, keep=options.keep, share=run.share)
     finished = {} if run.overwrite else store.finished()
+    if finished:
+        remote.list_samples(source.root, source.column("path"))
     renamed = renamed_of(source, finished, out)
     crops = _crops_of(source, options, run)
     wanted, keep = _rows_kept(source, finished, run.limit)
@@ -110,6 +116,7 @@ def plan_align(
     _refuse_inside_source(tasks, out)
     store.refuse_foreign(task.crops for task in tasks if task.crops)
     store.journal.close_readers()
+    remote.forget_listings()
     kept = source if keep.all() else source.where(pa.array(keep))
     return AlignPlan(store, kept, own, tuple(tasks), retried, renamed, crops, standing)
 
@@ -187,18 +194,18 @@ def _stands(earlier: Outcome, task: AlignTask, out: Path) -> bool:
         return False
     if not earlier.succeeded:
         is_final = earlier.reason == FaceError.default_reason and earlier.sha256 is not None
-        return is_final and place.exists() and _same_bytes(earlier, task)
+        return is_final and remote.exists(place) and _same_bytes(earlier, task)
     written = [row for row in rows_of(earlier) if row.succeeded]
     found = [_found_crops(out, row, task.media) if task.crops else out / STATE_FOLDER for row in written]
     crops = found[0]  # those of several persons are of one age: they were renamed into place together
     if crops is None or None in found:
         return False
-    if not place.exists():
+    changed, made = remote.modified(place), remote.modified(crops)
+    if changed is None:
         return True  # the raw videos may be gone by now; the crops are good
     if size_of_source(place, task.media) != earlier.source_bytes:
         return False
-    is_older = crops.exists() and place.stat().st_mtime <= crops.stat().st_mtime
-    return is_older or _same_bytes(earlier, task)
+    return (made is not None and changed <= made) or _same_bytes(earlier, task)
 
 
 def _same_bytes(earlier: Outcome, task: AlignTask) -> bool:
@@ -210,7 +217,10 @@ def _same_bytes(earlier: Outcome, task: AlignTask) -> bool:
 
 def _found_crops(out: Path, row: Outcome, media: str) -> Path | None:
     """The file or folder whose age is that of the row's crops; None when they are not all there."""
-    place = find_place(out / row.crops)
+    packed, staged = out / on_disk(row.crops), staged_place(out, row.crops)
+    if remote.spot_of(out) is not None and on_disk(row.crops) != row.crops and not remote.exists(staged):
+        return packed if remote.exists(packed) else None  # not fetched for this: what is in a store is whole
+    place = None if remote.spot_of(out) else find_place(out / row.crops)
     if place is not None:
         try:
             whole = picture_bytes(place) if media == "image" else len(frame_names(place)) == row.num_crops
@@ -218,15 +228,10 @@ def _found_crops(out: Path, row: Outcome, media: str) -> Path | None:
             whole = False
         if whole:
             return place.pack
-    staged = staged_place(out, row.crops)
-    crops = staged if staged.exists() else out / row.crops
-    if not crops.exists() or (media != "image" and _num_files(crops) != row.num_crops):
+    crops = staged if remote.exists(staged) else out / row.crops
+    if not remote.exists(crops) or (media != "image" and len(remote.files_in(crops)) != row.num_crops):
         return None
     return crops
-
-
-def _num_files(folder: Path) -> int:
-    return sum(path.is_file() for path in folder.iterdir()) if folder.is_dir() else 0
 
 
 def _refuse_nested(crops: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ferbench import remote
 from ferbench.alignment import align_clip
 from ferbench.alignment.quality import sample_quality
 from ferbench.detection import Detector, make_detector
@@ -26,7 +27,9 @@ from ferbench.jobs.align.outcome import CropRow, Outcome
 from ferbench.jobs.align.packing import staged_place
 from ferbench.jobs.align.paths import STATE_FOLDER
 from ferbench.jobs.align.persons import align_persons, begin_person, with_persons
-from ferbench.media import FrameBatch, FrameReader, ReadRequest, frame_files
+from ferbench.media import FrameBatch, FrameReader, ReadRequest, frame_files, media_of
+from ferbench.media.files import fetch
+from ferbench.media.packs import find_place
 from ferbench.sampling import Sampler
 from ferbench.storage import sha256_of_file, write_atomically
 
@@ -113,6 +116,7 @@ class AlignWorker:
             )
             return dataclasses.replace(known or begun, status="failed", error=task.error)
         try:
+            fetch(task.place, task.media)
             begun = dataclasses.replace(begun, source_bytes=size_of_source(Path(task.place), task.media))
             if task.found is not None:
                 return self._cut(task, begun, task.found)
@@ -308,9 +312,20 @@ def _place_of(error: Exception) -> str:
 def size_of_source(path: Path, media: str) -> int | None:
     """Bytes of a file, or of a frame folder's frames together; None where they cannot be looked at."""
     try:
+        if remote.spot_of(path) is not None and find_place(path) is None:
+            found = remote.look(path)
+            if found is None or found.is_folder != (media == "frames"):
+                return None
+            return _bytes_of_frames(path) if found.is_folder else found.size
         return sum(file.stat().st_size for file in (frame_files(path) if media == "frames" else [path]))
     except (OSError, MediaError):
         return None
+
+
+def _bytes_of_frames(folder: Path) -> int:
+    """Of a folder in a store, whose files need not be fetched for it."""
+    files = remote.files_in(folder)
+    return sum(files[name].size for name in files if media_of(Path(name)) == "image" and not name.startswith("."))
 
 
 def sha256_of_source(path: Path, media: str) -> str:

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ferbench import remote
 from ferbench.errors import DataError, ManifestError
 from ferbench.jobs.align.options import CROPS, RunOptions
 from ferbench.jobs.align.outcome import Outcome
 from ferbench.jobs.align.packing import Packer
-from ferbench.jobs.align.paths import CONTACT_SHEET, REPORT, STATE_FOLDER
+from ferbench.jobs.align.paths import CONTACT_SHEET, REPORT, STATE_FOLDER, is_of_a_run
 from ferbench.jobs.align.plan import AlignPlan, renamed_of
 from ferbench.jobs.align.result import AlignResult, counted
 from ferbench.jobs.align.store import AlignStore
@@ -96,6 +97,8 @@ def merge_align(out: Path) -> tuple[AlignResult, int]:
     from ferbench.rendering.contact_sheet import write_contact_sheet
 
     started = time.monotonic()
+    remote.pull(out, is_of_a_run)
+    remote.forget_listings()
     division = read_division(out)
     store = AlignStore(out, Recipe.from_dict(division.recipe), keep=division.keep)
     with store.lock():

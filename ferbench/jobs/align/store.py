@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ferbench import remote
 from ferbench.alignment.quality import Quality
 from ferbench.errors import UsageError
 from ferbench.jobs.align.gathering import Columns, FacesWriter, parts_of_line
@@ -211,7 +212,7 @@ class AlignStore:
             if name.partition("/")[0].casefold() not in there:
                 continue
             place = self.out / name
-            if place.exists() or place.is_symlink():
+            if remote.exists(place) or place.is_symlink():
                 raise UsageError(f"{place} is there, and align did not write it; choose another output folder")
 
     def _is_state(self) -> bool:
