@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -290,11 +289,10 @@ def main() -> None:
     for rows in options.rows:
         with tempfile.TemporaryDirectory(dir=options.work) as folder:
             results[rows] = measure(rows, Path(folder))
-            shutil.rmtree(Path(folder) / "run", ignore_errors=True)
     load = os.getloadavg()[1]
     lines = [
-        f"merge_scale.py {date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()} "
-        f"load {load:.1f} over five minutes",
+        f"merge_scale.py, {date.today()}: {platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, load {load:.1f} over five minutes",
         "",
         *table(results),
     ]

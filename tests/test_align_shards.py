@@ -10,6 +10,7 @@ from test_align import FAST, tree_hash
 
 from ferbench.errors import UsageError
 from ferbench.jobs.align import AlignOptions, RunOptions, align, merge_align
+from ferbench.jobs.align.boxes import read_boxes
 from ferbench.jobs.align.gathering import parts_of_line
 from ferbench.jobs.align.journal import Journal
 from ferbench.jobs.align.outcome import Outcome
@@ -136,6 +137,25 @@ def test_everybodys_faces_and_boxes_are_merged_too(clips, tmp_path):
             run(clips, tmp_path / name / "faces", f"{index}/2", options=options)
         merge_align(tmp_path / name / "faces")
         assert tree_hash(tmp_path / name / "faces") == tree_hash(tmp_path / name / "whole")
+
+
+def test_a_limit_and_crops_of_boxes_are_divided_too(clips, tmp_path):
+    for shard in ("", "1/2", "2/2"):
+        out = tmp_path / ("shards" if shard else "whole")
+        run(clips, out / "limit", shard, limit=5)
+        run(clips, out / "boxes", shard, options=AlignOptions(clip_len=2, keep="boxes"))
+    merge_align(tmp_path / "shards/limit")
+    merge_align(tmp_path / "shards/boxes")
+    assert tree_hash(tmp_path / "shards/limit") == tree_hash(tmp_path / "whole/limit")
+    for shard in ("", "2/3", "3/3", "1/3"):
+        boxes = read_boxes(tmp_path / "whole/boxes")
+        out, how = (
+            tmp_path / ("shards" if shard else "whole") / "crops",
+            RunOptions(workers=1, device="cpu", shard=shard),
+        )
+        align(boxes.manifest, out, OPTIONS, how, boxes=boxes)
+    merge_align(tmp_path / "shards/crops")
+    assert tree_hash(tmp_path / "shards/crops") == tree_hash(tmp_path / "whole/crops")
 
 
 def test_only_shards_of_one_division_work_beside_each_other(tmp_path, monkeypatch):
