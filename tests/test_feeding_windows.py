@@ -290,3 +290,37 @@ def test_a_tar_that_was_cut_short_or_damaged_is_refused_and_folders_in_one_are_n
         (tmp_path / f"{name}.tar").write_bytes(spoilt)
         with pytest.raises(tarfile.TarError):
             TarPack(str(tmp_path / f"{name}.tar"))
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("spec", [CENTRED, EACH])
+def test_windows_of_stills_in_shards_are_those_of_folders(spec, compression, aff_wild2, tmp_path):
+    # Below the shard a folder that says the video, and a name that is no number: a picture of its own, not a frame.
+    paths = [
+        f"{row // 6}.parquet/{name.replace('/', '/p')}.png" for row, name in enumerate(aff_wild2.column("sample_id"))
+    ]
+    for shard in sorted({path.partition("/")[0] for path in paths}):
+        rows = [{"key": path[len(shard) + 1 : -4], "image": {"bytes": (aff_wild2.root / own).read_bytes(), "path": "png"}}
+                for path, own in zip(paths, aff_wild2.column("path"), strict=True) if path.startswith(shard)]  # fmt: skip
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / shard, compression=compression, row_group_size=4)
+    packed = aff_wild2.with_columns(path=paths).replace(root=tmp_path)
+    # Videos are told apart by folder, so a shard's border cuts one: the same rows as files.
+    plain = aff_wild2.with_columns(path=paths).replace(root=tmp_path / "plain")
+    for path, own in zip(paths, aff_wild2.column("path"), strict=True):
+        place = tmp_path / "plain" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes((aff_wild2.root / own).read_bytes())
+
+    def rows_of(manifest, **how):
+        found = {}
+        for batch in batches(manifest, spec, batch_size=3, **how):
+            assert not batch.failed
+            clips = {clip.numpy().tobytes() for clip in batch.clips}
+            found |= dict.fromkeys(batch.sample_ids, True)
+            found.setdefault("clips", set()).update(clips)
+        return found
+
+    expected = rows_of(plain)
+    for workers in (0, 2):
+        assert rows_of(packed, grain="shards", window=2, workers=workers) == expected
+    assert len(expected) == 18
