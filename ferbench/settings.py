@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ferbench import remote
 from ferbench.errors import DataError, UsageError
 
 if sys.version_info >= (3, 11):
@@ -55,8 +56,8 @@ class Workspace:
         return dict(section)
 
     def path(self, value: str) -> Path:
-        """A path of the file, relative to the workspace."""
-        return self.folder / value
+        """A path of the file, relative to the workspace; or a URL, as the path that mirrors it."""
+        return remote.meant(value, self.folder)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

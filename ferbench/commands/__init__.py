@@ -88,9 +88,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         result: Any = cli.main(arguments, prog_name="ferbench", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except FerbenchError as error:
+        from ferbench.remote import shown
         from ferbench.rendering.wording import plain
 
-        click.echo(f"error: {plain(error.message)}", err=True)
+        click.echo(f"error: {shown(plain(error.message))}", err=True)
         return error.exit_code
     except click.ClickException as error:
         error.show()

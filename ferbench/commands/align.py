@@ -11,6 +11,7 @@ import click
 
 from ferbench.commands.options import (
     ENGINE,
+    Place,
     console,
     gather,
     json_option,
@@ -72,9 +73,7 @@ class SourceOptions:
     help="Shards instead of folders: WebDataset tars, or Hugging Face parquet. [none]",
 )
 @click.option("--keep", metavar="crops|boxes", help="boxes: only boxes, landmarks and matrices; no pictures. [crops]")
-@click.option(
-    "--from-boxes", type=click.Path(path_type=Path), help="Folder of --keep boxes: make its crops, detecting nothing."
-)
+@click.option("--from-boxes", type=Place(), help="Folder of --keep boxes: make its crops, detecting nothing.")
 @click.option("--shard-size", type=int, help="Samples per shard. [1000]")
 @run_options("device", "workers", "batch-size", "limit", "max-failures", "overwrite", *ENGINE, "shard")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")

@@ -10,7 +10,9 @@ import click
 
 from ferbench.commands.findings import refuse_errors
 from ferbench.commands.options import (
+    Place,
     console,
+    fetched,
     json_option,
     output_option,
     print_json,
@@ -33,7 +35,7 @@ from ferbench.errors import UsageError
 @click.option("--per-rule", type=int, help="Findings listed per rule; the rest are counted. [20]")
 @click.option("--fix", is_flag=True, help="Count the frames again and write the corrected manifest to -o.")
 @click.option("--overwrite", is_flag=True, help="With --fix: correct the manifest in its own place.")
-@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write the findings, .csv or .parquet.")
+@click.option("--report", type=Place(is_read=False, dir_okay=False), help="Write the findings, .csv or .parquet.")
 @run_options("workers")
 @json_option
 def command(
@@ -64,6 +66,7 @@ def command(
     from ferbench.settings import resolve_all
 
     out, settings = split_outputs(outputs)
+    manifest = fetched(manifest)
     if not fix and (out is not None or overwrite):
         raise UsageError(f"{f'-o {out}' if out else '--overwrite'} says where a corrected manifest goes: say --fix too")
     options: CheckOptions

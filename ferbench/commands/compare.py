@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from ferbench.commands.options import console, json_option, print_json
+from ferbench.commands.options import Place, console, json_option, print_json
 
 
 @click.command("compare", short_help="Several runs in one table, with published results.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for comparison.md, .csv, .tex and .json.")
+@click.option("-o", "--output", type=Place(is_read=False), help="Folder for comparison.md, .csv, .tex and .json.")
 @click.option(
     "--format", "form", type=click.Choice(["terminal", "markdown", "csv", "latex"]), default="terminal", show_default=True,
     help="What is printed; all but the terminal's table go to stdout.",

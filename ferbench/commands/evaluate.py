@@ -12,8 +12,10 @@ import click
 
 from ferbench.commands.options import (
     ENGINE,
+    Place,
     Settings,
     console,
+    fetched,
     gather,
     json_option,
     output_option,
@@ -25,7 +27,7 @@ from ferbench.errors import UsageError
 
 
 @click.command("evaluate", short_help="Run a model over the test samples and score it.")
-@click.argument("manifest", required=False, type=click.Path(path_type=Path))
+@click.argument("manifest", required=False, type=Place())
 @click.option(
     "--model", multiple=True, metavar="MODEL",
     help="Built-in name, TorchScript, .pt2 or ONNX file, checkpoint (with --arch), or .py file. 'ckpt_{fold}.pt' is a "
@@ -79,6 +81,7 @@ def command(
     from ferbench.jobs.score import write_report
     from ferbench.report import ReportOptions
 
+    flags["model"] = tuple(map(fetched, flags["model"]))
     flags.update({name: flags[name] or None for name in ("model", "arch", "input", "option", "by")})
     settings = gather("evaluate", flags, outputs, default_output="runs")
     views, reporting, options = settings.records(ViewOptions, ReportOptions, EvaluateOptions)

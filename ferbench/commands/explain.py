@@ -9,12 +9,22 @@ from typing import Any
 
 import click
 
-from ferbench.commands.options import console, gather, json_option, output_option, print_json, root_option, run_options
+from ferbench.commands.options import (
+    Place,
+    console,
+    fetched,
+    gather,
+    json_option,
+    output_option,
+    print_json,
+    root_option,
+    run_options,
+)
 from ferbench.errors import UsageError
 
 
 @click.command("explain", short_help="Show what a model looks at, and its features and mistakes.")
-@click.argument("manifest", required=False, type=click.Path(path_type=Path))
+@click.argument("manifest", required=False, type=Place())
 @click.option("--model", metavar="MODEL", help="As for evaluate: built-in name, weights (with --arch), or .py file.")
 @click.option(
     "--arch", metavar="ARCH", help="Network of bare weights: built-in, timm:NAME, pkg.module:factory, file.py:factory."
@@ -30,7 +40,7 @@ from ferbench.errors import UsageError
 )
 @click.option("--partial", is_flag=True, default=None, help="Load the weights that fit, instead of refusing.")
 @click.option(
-    "--predictions", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    "--predictions", type=Place(dir_okay=False, exists=True),
     help="Take the mistakes from this predictions file instead of running the model.",
 )  # fmt: skip
 @click.option("--only", metavar="PARTS", help="Some of cams,features,mistakes. [all]")
@@ -60,6 +70,7 @@ def command(manifest: Path | None, outputs: tuple[str, ...], root: Path | None, 
     """
     from ferbench.jobs.explain import ExplainOptions, check_failures, explain
 
+    flags["model"] = flags["model"] and fetched(flags["model"])
     for name in ("input", "option"):
         flags[name] = flags[name] or None
     settings = gather("explain", flags, outputs, default_output="explained")

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from ferbench.commands.options import console, json_option, output_option, print_json, root_option, split_outputs
+from ferbench.commands.options import Place, console, json_option, output_option, print_json, root_option, split_outputs
 from ferbench.errors import UsageError
 
 
 @click.command("export", short_help="Write a manifest in a published format.")
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("manifest", type=Place())
 @click.option("--dialect", required=True, metavar="NAME", help="The format; `ferbench datasets --dialects` lists them.")
 @output_option("Folder for the files, the dialect's name by default.")
 @root_option

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from ferbench.commands.findings import print_findings, refuse_errors
-from ferbench.commands.options import console, json_option, output_option, print_json, root_option, split_outputs
+from ferbench.commands.options import Place, console, json_option, output_option, print_json, root_option, split_outputs
 
 
 @click.command("import", short_help="Read a published format into a manifest.")
-@click.argument("place", metavar="FILE|FOLDER", type=click.Path(path_type=Path))
+@click.argument("place", metavar="FILE|FOLDER", type=Place(tree=True))
 @click.option("--dialect", required=True, metavar="NAME", help="The format; `ferbench datasets --dialects` lists them.")
 @output_option("The manifest to write, DIALECT.parquet by default.")
 @root_option

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from ferbench.commands.findings import print_findings, refuse_errors
-from ferbench.commands.options import console, json_option, output_option, print_json, split_outputs
+from ferbench.commands.options import Place, console, json_option, output_option, print_json, split_outputs
 
 
 @click.command("index", short_help="Read a dataset's official layout into a manifest.")
 @click.argument("name")
-@click.argument("root", type=click.Path(path_type=Path))
+@click.argument("root", type=Place(tree=True))
 @output_option("The manifest to write, NAME.parquet by default.")
 @json_option
 def command(name: str, root: Path, outputs: tuple[str, ...], as_json: bool) -> None:

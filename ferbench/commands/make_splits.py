@@ -9,7 +9,16 @@ from typing import Any
 import click
 
 from ferbench.commands.findings import print_findings, refuse_errors
-from ferbench.commands.options import console, gather, json_option, output_option, print_json, root_option, run_options
+from ferbench.commands.options import (
+    Place,
+    console,
+    gather,
+    json_option,
+    output_option,
+    print_json,
+    root_option,
+    run_options,
+)
 from ferbench.errors import UsageError
 
 
@@ -21,7 +30,7 @@ class DialectOptions:
 
 
 @click.command("make-splits", short_help="Make folds that leak no group.")
-@click.argument("manifest", required=False, type=click.Path(path_type=Path))
+@click.argument("manifest", required=False, type=Place())
 @output_option("Folder for the split manifest.")
 @root_option
 @click.option("--folds", type=int, help="Number of folds. [5]")

@@ -7,18 +7,15 @@ from typing import Any
 
 import click
 
-from ferbench.commands.options import console, json_option, print_json
+from ferbench import remote
+from ferbench.commands.options import Place, console, json_option, print_json
 from ferbench.errors import DataError, UsageError
 
 
 @click.command("merge", short_help="Join what shards did; every sample must be there once.")
-@click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FOLDER|SHARD...")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="The merged .parquet file, where files are merged."
-)
-@click.option(
-    "--manifest", type=click.Path(path_type=Path), help="The samples that must be there. [as the shards record]"
-)
+@click.argument("shards", nargs=-1, required=True, type=Place(), metavar="FOLDER|SHARD...")
+@click.option("-o", "--output", type=Place(is_read=False), help="The merged .parquet file, where files are merged.")
+@click.option("--manifest", type=Place(), help="The samples that must be there. [as the shards record]")
 @click.option("--split", metavar="PART", default="", help="Part of the manifest's fixed split. [as the shards record]")
 @click.option("--fold", metavar="NAME", default="", help="Only this fold of the manifest must be there. [all]")
 @click.option("--mixed", is_flag=True, help="Shards may be of different models: one per fold.")
@@ -35,7 +32,7 @@ def command(shards: tuple[Path, ...], output: Path | None, as_json: bool, **flag
       ferbench merge faces/
       ferbench merge runs/fold-1/predictions.parquet runs/fold-2/predictions.parquet -o runs/all/predictions.parquet
     """
-    folders = [path for path in shards if path.is_dir()]
+    folders = [path for path in shards if remote.is_folder(path)]
     if folders and len(shards) > 1:
         raise UsageError(f"{folders[0]} is a folder; merge one folder, or files")
     if not folders:
@@ -58,7 +55,7 @@ def _merge_folder(folder: Path, as_json: bool) -> None:
         _finish_align(folder, as_json)
     elif has_parts(folder):
         _finish_evaluation(folder, as_json)
-    elif (folder / "manifest.parquet").is_file() or (folder / "predictions.parquet").is_file():
+    elif remote.has_file(folder / "manifest.parquet") or remote.has_file(folder / "predictions.parquet"):
         console().print(f"{folder}: nothing is left to merge", markup=False)
         if as_json:
             print_json({"samples": 0})

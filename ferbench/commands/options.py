@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ferbench import remote
 from ferbench.cards import read_card
 from ferbench.errors import UsageError
 from ferbench.settings import FILE_NAME, Workspace, find_workspace, parse_overrides, resolve_all
@@ -38,10 +39,44 @@ def json_option(function: Function) -> Function:
     return click.option("--json", "as_json", is_flag=True, help="Print the result to stdout as JSON.")(function)
 
 
+class Place(click.Path):
+    """A path, or a URL of an object store as the path that mirrors it: see `ferbench.remote`.
+
+    A file that is read is fetched at once; a folder with all that is in it where the command walks through it (`tree`),
+    and else is the command's own business.
+    """
+
+    def __init__(self, *, is_read: bool = True, tree: bool = False, **settings: Any) -> None:
+        super().__init__(path_type=Path, **settings)
+        self._is_read, self._tree = is_read, tree
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, absolute for a URL. UsageError for a URL that is none here."""
+        if not (isinstance(value, str) and remote.is_url(value)):
+            return super().convert(value, param, ctx)
+        path = remote.path_of(value)
+        if self._is_read:
+            remote.ensure(path)
+            if self._tree:
+                remote.pull_tree(path)
+            if self.exists and not remote.exists(path):
+                raise UsageError(f"{value}: no such file or folder")
+        return path
+
+
+def fetched(value: str) -> str:
+    """The value of an option that takes names and paths; of a URL, the path that mirrors it, fetched when it is a file."""
+    if not remote.is_url(value):
+        return value
+    path = remote.path_of(value)
+    remote.ensure(path)
+    return str(path)
+
+
 def root_option(function: Function) -> Function:
     """`--root`."""
     return click.option(
-        "--root", type=click.Path(path_type=Path, exists=True, file_okay=False),
+        "--root", type=Place(exists=True, file_okay=False),
         help="Folder that a manifest's paths are relative to, when it has moved.",
     )(function)  # fmt: skip
 
@@ -122,7 +157,9 @@ def split_outputs(outputs: Sequence[str]) -> tuple[Path | None, dict[str, str]]:
         raise UsageError("-o needs a path or KEY=VALUE, got nothing")
     if len(paths) > 1:
         raise UsageError(f"-o names several output places: {', '.join(paths)}")
-    return Path(paths[0]) if paths else None, parse_overrides(text for text in outputs if _SETTING.match(text))
+    return remote.path_of(paths[0]) if paths else None, parse_overrides(
+        text for text in outputs if _SETTING.match(text)
+    )
 
 
 def gather(stage: str, flags: Mapping[str, Any], outputs: Sequence[str], *, default_output: str) -> Settings:
@@ -165,9 +202,15 @@ def console() -> Console:
     """Where everything but `--json` results goes."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    class Shown(Console):
+        """Says URLs where a text has the paths that mirror them, and nothing secret."""
+
+        def print(self, *objects: Any, **settings: Any) -> None:
+            super().print(*(remote.shown(each) if isinstance(each, str) else each for each in objects), **settings)
+
+    return Shown(stderr=True, highlight=False)
 
 
 def print_json(value: Any) -> None:
     """A result, to stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(remote.shown(json.dumps(value, indent=2, ensure_ascii=False)))

@@ -8,20 +8,20 @@ from typing import Any
 
 import click
 
-from ferbench.commands.options import console, json_option, print_json, root_option, run_options
+from ferbench.commands.options import Place, console, json_option, print_json, root_option, run_options
 from ferbench.errors import UsageError
 
 
 @click.command("score", short_help="Every number from a predictions file, ferbench's or anybody's.")
-@click.argument("predictions", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the reports. [beside the file]")
+@click.argument("predictions", nargs=-1, required=True, type=Place(tree=True), metavar="FILE...")
+@click.option("-o", "--output", type=Place(is_read=False), help="Folder for the reports. [beside the file]")
 @click.option(
     "--manifest",
-    type=click.Path(path_type=Path),
+    type=Place(),
     help="Samples, labels and folds that the predictions are held against.",
 )
 @root_option
-@click.option("--truth", type=click.Path(path_type=Path), help="Labels as a file or folder of any of the formats.")
+@click.option("--truth", type=Place(tree=True), help="Labels as a file or folder of any of the formats.")
 @click.option("--split", metavar="PART", default="", help="With --manifest: part of a fixed split to score. [test]")
 @click.option("--fold", metavar="NAME", default="", help="With --manifest: only this fold. [all]")
 @click.option(

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
+from ferbench import remote
 from ferbench.commands.options import (
+    Place,
     console,
     gather,
     json_option,
@@ -20,10 +22,8 @@ from ferbench.errors import UsageError
 
 
 @click.command("train", short_help="Train a built-in system, or any network, on a fold.")
-@click.argument("manifest", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="The manifest, or the folder of make-splits; as MANIFEST."
-)
+@click.argument("manifest", required=False, type=Place())
+@click.option("--data", type=Place(), help="The manifest, or the folder of make-splits; as MANIFEST.")
 @click.option("--model", metavar="MODEL", help="Built-in name. [the recipe's]")
 @click.option("--recipe", metavar="NAME|FILE", help="Training recipe. [MODEL-DATASET]")
 @click.option("--fold", metavar="NAME", help="The fold that is held out and not looked at.")
@@ -31,7 +31,7 @@ from ferbench.errors import UsageError
     "--select-on", type=click.Choice(["validation", "test", "last"]),
     help="What chooses the epoch. test is what published code does; it is stamped into the checkpoint. [validation]",
 )  # fmt: skip
-@click.option("--warm-start", type=click.Path(path_type=Path), help="A checkpoint to begin from.")
+@click.option("--warm-start", type=Place(), help="A checkpoint to begin from.")
 @click.option("--tensorboard", is_flag=True, default=None, help="Write TensorBoard events too.")
 @output_option("Folder for the checkpoint and the log.")
 @root_option
@@ -81,7 +81,7 @@ def manifest_path(given: Path | None, settings: Any) -> Path:
     place = given or settings.stage_output("make-splits", "splits")
     if place is None:
         raise UsageError("say on what to train: ferbench train MANIFEST --model NAME, or run it in a workspace")
-    return place / "manifest.parquet" if place.is_dir() else place
+    return place / "manifest.parquet" if remote.is_folder(place) else place
 
 
 def _folder_name(recipe: str, fold: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ferbench import remote
 from ferbench.dialects import read_any_manifest
 from ferbench.errors import PredictionsError
 from ferbench.findings import Finding
@@ -85,7 +85,7 @@ def write_merged(
     if manifest is not None and recorded in (None, sha256_of_file(manifest)):
         place = manifest
     if place is not None:
-        provenance["manifest_path"] = Path(os.path.relpath(place.resolve(), out.parent.resolve())).as_posix()
+        provenance["manifest_path"] = remote.recorded(place.resolve(), out.parent.resolve())
         provenance["manifest_sha256"] = recorded or sha256_of_file(place)
     merged = dataclasses.replace(result.predictions, provenance=provenance)
     write_predictions(merged, out)
@@ -170,8 +170,8 @@ def recorded_place(shards: Sequence[Shard]) -> Path | None:
     if len(digests) != 1 or None in digests:
         return None
     for shard in sorted(shards, key=lambda shard: str(shard.path)):
-        place = shard.path.parent / str(shard.predictions.provenance.get("manifest_path", ""))
-        if place.is_file() and sha256_of_file(place) in digests:
+        place = remote.meant(str(shard.predictions.provenance.get("manifest_path", "")), shard.path.parent)
+        if remote.has_file(place) and sha256_of_file(place) in digests:
             return place
     return None
 

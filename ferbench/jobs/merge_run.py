@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ferbench import remote
 from ferbench.dialects import read_any_manifest
 from ferbench.errors import PredictionsError
 from ferbench.jobs.audit import audit_predictions
 from ferbench.jobs.evaluate.job import EvaluateResult, num_failed_of
-from ferbench.jobs.evaluate.sharded import PREDICTIONS, SHARDS, ShardRecord, question_of, sum_of_digests
+from ferbench.jobs.evaluate.sharded import PREDICTIONS, SHARDS, ShardRecord, is_of_a_run, question_of, sum_of_digests
 from ferbench.jobs.locks import refuse_held
 from ferbench.jobs.merge import MergeOptions, MergeResult, merge_shards, recorded_place, write_merged
 from ferbench.jobs.score import write_report
@@ -39,7 +40,9 @@ class MergedRun:
 
 
 def has_parts(out: Path) -> bool:
-    """Whether `evaluate --shard` left something to merge in a folder."""
+    """Whether `evaluate --shard` left something to merge in a folder, which of a store is fetched for it."""
+    remote.pull(out, is_of_a_run)
+    remote.forget_listings()
     return any((out / SHARDS).glob("*.parquet")) or any((out / SHARDS).glob("journal-*-of-*.jsonl"))
 
 

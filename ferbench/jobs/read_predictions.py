@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ferbench import remote
 from ferbench.dialects import read_any_manifest
 from ferbench.errors import PredictionsError, UsageError
 from ferbench.jobs.merge import MergeOptions, merge_shards
@@ -89,7 +89,7 @@ def read_any_predictions(paths: Sequence[Path], request: PredictionsRequest | No
 
 def is_own(path: Path) -> bool:
     """Whether a file says of itself that it is ferbench's predictions; nothing is said about whether it is whole."""
-    if path.suffix.lower() != ".parquet" or not path.is_file():
+    if path.suffix.lower() != ".parquet" or not remote.has_file(path):
         return False
     try:
         return b"ferbench.predictions" in (pq.read_schema(path).metadata or {})
@@ -118,8 +118,8 @@ def _own(paths: Sequence[Path], request: PredictionsRequest, manifest: Manifest 
 
 def recorded_manifest(predictions: Predictions, path: Path) -> Manifest | None:
     """The manifest that a predictions file was made from, where it still is and is still the same."""
-    place = path.parent / str(predictions.provenance.get("manifest_path", ""))
-    if not place.is_file() or sha256_of_file(place) != predictions.provenance.get("manifest_sha256"):
+    place = remote.meant(str(predictions.provenance.get("manifest_path", "")), path.parent)
+    if not remote.has_file(place) or sha256_of_file(place) != predictions.provenance.get("manifest_sha256"):
         return None
     return read_any_manifest(place)
 
@@ -128,7 +128,7 @@ def with_place(predictions: Predictions, request: PredictionsRequest, out: Path)
     """With the manifest's path as seen from the folder that the predictions are written to."""
     if request.manifest is None:
         return predictions
-    place = Path(os.path.relpath(request.manifest.resolve(), out.resolve())).as_posix()
+    place = remote.recorded(request.manifest.resolve(), out.resolve())
     return dataclasses.replace(predictions, provenance={**predictions.provenance, "manifest_path": place})
 
 

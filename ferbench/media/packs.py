@@ -65,13 +65,17 @@ class Place:
     inner: str
     """What stands after the pack's name: a key, a key and a file name, or a key with an image's suffix."""
 
-    def picture(self) -> tuple[str, str]:
-        """(key, file name) of one picture: `clip_a/00001.jpg`, or `still_b.jpg`, whose name is its suffix."""
+    def picture(self, pack: Pack) -> tuple[str, str]:
+        """(key, file name) of one picture: `clip_a/00001.jpg`, or `still_b.jpg`, whose name is its suffix.
+
+        `video/00001.jpg` may be either: it is a still where the pack has that key.
+        """
         folder, _, name = self.inner.rpartition("/")
-        if folder and name.partition(".")[0].isdecimal():
+        stem, _, suffix = name.partition(".")
+        key = f"{folder}/{stem}" if folder else stem
+        if folder and stem.isdecimal() and pack.part_of(key) is None:
             return folder, name
-        key, _, suffix = name.partition(".")
-        return (f"{folder}/{key}" if folder else key), suffix
+        return key, suffix
 
 
 def find_place(path: str | Path) -> Place | None:
@@ -98,9 +102,9 @@ def frame_names(place: Place) -> list[str]:
 
 def picture_bytes(place: Place) -> bytes:
     """One picture's encoded bytes. MediaError when it is not there."""
-    key, name = place.picture()
+    pack = open_pack(place.pack)
     try:
-        return open_pack(place.pack).read(key, name)
+        return pack.read(*place.picture(pack))
     except KeyError:
         raise MediaError(f"{place.pack.name}: it has no picture {place.inner!r}", reason="missing-file") from None
     except OSError as error:

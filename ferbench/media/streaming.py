@@ -52,7 +52,7 @@ class _Open:
         if self.pack is None:
             return None
         part = self.pack.part_of(inner)
-        return self.pack.part_of(Place(Path(), inner).picture()[0]) if part is None else part
+        return self.pack.part_of(Place(Path(), inner).picture(self.pack)[0]) if part is None else part
 
 
 class Stream:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ferbench import remote
 from ferbench.errors import ModelError, UsageError
 
 UNSAFE = "unsafe-checkpoint"
@@ -69,6 +70,7 @@ def _plain_list(*_: Any) -> list[Any]:
 
 def check_file(path: Path) -> None:
     """Raise when `path` cannot be a model: nothing there, a folder, an empty file, another framework's format."""
+    remote.ensure(path)
     if path.is_dir():
         inside = sorted(file.name for file in path.iterdir() if file.is_file())
         names = f"; in it are {', '.join(inside[:8])}" if inside else "; it is empty"

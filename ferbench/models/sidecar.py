@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ferbench import remote
 from ferbench.errors import DataError
 from ferbench.inputspec import InputSpec
 from ferbench.settings import FILE_NAME, read_toml, resolve
@@ -45,7 +46,7 @@ def read_sidecar(checkpoint: Path) -> Sidecar:
     Raises UsageError for an unknown or wrong setting, DataError for bad TOML; both name the card.
     """
     card = checkpoint.with_suffix(".toml") if checkpoint.name else checkpoint
-    if not card.is_file() or card.name == FILE_NAME:
+    if not remote.has_file(card) or card.name == FILE_NAME:
         return Sidecar()
     values = read_toml(card)
     facts = values.pop(FACTS, {})

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ferbench import remote
 from ferbench.errors import ModelError, UsageError
 from ferbench.inputspec import InputSpec
 from ferbench.models import MODELS, model_module
@@ -77,6 +78,7 @@ def find_network(wanted: Wanted) -> Found:
         raise UsageError(
             f"{wanted.model} is a network without trained weights; give them with --model weights.pth --arch {wanted.model}"
         )
+    remote.ensure(path)
     if not path.exists() and _names_a_factory(wanted.model):
         return _from_code(wanted, wanted.model, None)
     if not path.exists() and not path.suffix and len(path.parts) == 1:

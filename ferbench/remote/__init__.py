@@ -11,7 +11,16 @@
 Who reads a path that may be a mirror calls `ensure` before; who writes goes through `ferbench.storage`, which publishes.
 """
 
-from ferbench.remote.fetching import believe_mirror, ensure, ensure_folder, list_folder, list_samples, pull
+from ferbench.remote.fetching import (
+    believe_mirror,
+    ensure,
+    ensure_folder,
+    has_file,
+    list_folder,
+    list_samples,
+    pull,
+    pull_tree,
+)
 from ferbench.remote.listings import forget_listings
 from ferbench.remote.looking import exists, files_in, folders_below, is_folder, look, modified
 from ferbench.remote.places import Spot, cache_folder, is_url, meant, path_of, recorded, scrub, shown, spot_of, url_of
@@ -29,6 +38,7 @@ __all__ = [
     "files_in",
     "folders_below",
     "forget_listings",
+    "has_file",
     "is_folder",
     "is_url",
     "list_folder",
@@ -39,6 +49,7 @@ __all__ = [
     "path_of",
     "publish",
     "pull",
+    "pull_tree",
     "recorded",
     "scrub",
     "shown",

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ferbench.errors import StorageError
+from ferbench.errors import StorageError, UsageError
 from ferbench.remote import cache
 from ferbench.remote.cache import About
-from ferbench.remote.listings import listing_of, remember
+from ferbench.remote.listings import forget_listings, listing_of, remember
 from ferbench.remote.places import Spot, spot_of
 from ferbench.remote.stores import Facts, download, facts_of, objects_below, objects_in, read_bytes
 
@@ -42,6 +42,12 @@ def ensure(path: str | Path) -> None:
             if cache.is_known(spot) or cache.is_appended_to(spot) or _is_brought(spot, facts_of(spot)):
                 return
     raise _too_small(spot)
+
+
+def has_file(path: str | Path) -> bool:
+    """Whether a file is there; of a store, it then is in the cache."""
+    ensure(path)
+    return os.path.isfile(path)
 
 
 def ensure_folder(path: str | Path) -> None:
@@ -89,6 +95,21 @@ def pull(folder: str | Path, wanted: Callable[[str], bool]) -> None:
             _is_brought(inner, files.get(name))
             if name in parts:
                 _join(inner, [spot.below(part) for part in parts[name]])
+
+
+def pull_tree(folder: str | Path) -> None:
+    """Have a whole folder in the cache. Raises UsageError for one that is larger than the cache may be."""
+    spot = spot_of(folder)
+    if spot is None:
+        return
+    size, limit = sum(facts.size for facts in objects_below(spot).values()), cache.size_limit()
+    if size > limit:
+        raise UsageError(
+            f"{spot.url}: read as a whole, and its {size:,} bytes are more than the {limit:,} that the cache may hold; "
+            "set FERBENCH_CACHE_SIZE higher, or copy it to this machine"
+        )
+    pull(folder, lambda _: True)
+    forget_listings()
 
 
 def list_folder(folder: str | Path) -> None:

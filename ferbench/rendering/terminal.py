@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from ferbench import remote
 from ferbench.metrics import METRICS, PROBABILITY_METRICS
 from ferbench.metrics.table import UNITS
 from ferbench.rendering.findings import findings_table
@@ -228,4 +229,4 @@ def _titled(title: str, body: RenderableType) -> RenderableType:
 
 def _cell(text: str) -> Text:
     """Text from data: a `Text` is not read as rich's markup, so `[red]` in an id stays what it is."""
-    return Text(plain(text))
+    return Text(plain(remote.shown(text)))

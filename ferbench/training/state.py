@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ferbench import remote
 from ferbench.errors import ModelError, UsageError
 from ferbench.storage import write_bytes
 
@@ -47,7 +48,7 @@ def load_state(folder: Path, *, question: str) -> State | None:
     Raises UsageError when the folder holds another training, ModelError when the file cannot be read.
     """
     path = folder / STATE
-    if not path.exists():
+    if not remote.has_file(path):
         return None
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)

@@ -72,7 +72,7 @@ def record_plan(plan: AlignPlan, run: RunOptions) -> None:
 
 def has_shards(out: Path) -> bool:
     """Whether `align --shard` left something to merge in a folder."""
-    return (out / STATE_FOLDER / PLAN).is_file()
+    return remote.has_file(out / STATE_FOLDER / PLAN)
 
 
 def read_division(out: Path) -> Division:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ferbench import remote
 from ferbench.errors import PredictionsError, UsageError
 from ferbench.jobs.read_predictions import read_any_predictions
 from ferbench.labels import canonical_name
@@ -52,9 +53,10 @@ def read_runs(texts: Sequence[str]) -> tuple[Run, ...]:
 
 def _read(text: str, number: int) -> Run:
     label, place = _split(text)
-    path = place / PREDICTIONS if place.is_dir() else place
-    if not path.is_file():
-        what = f"{place} holds no {PREDICTIONS}" if place.is_dir() else f"{place}: no such run"
+    is_folder = remote.is_folder(place)
+    path = place / PREDICTIONS if is_folder else place
+    if not remote.has_file(path):
+        what = f"{place} holds no {PREDICTIONS}" if is_folder else f"{place}: no such run"
         raise UsageError(f"{what}; give a folder that `ferbench evaluate` or `ferbench score` wrote, or a file")
     # Other tools' files say no protocol and no dataset: `group_runs` finds the runs that they belong to.
     predictions = read_any_predictions([path]).predictions
@@ -88,14 +90,20 @@ def coverage_of(predictions: Predictions) -> frozenset[tuple[str, str, str]]:
 
 def _split(text: str) -> tuple[str, Path]:
     """(label, place) of `LABEL=PLACE`; a place may have a = in its name."""
+    if remote.is_url(text):
+        return "", remote.path_of(text)
     if Path(text).exists() or "=" not in text:
         return "", Path(text)
     # The first = whose right side is there; a label, too, may have one in it.
     splits = [(text[:place].strip(), text[place + 1 :]) for place, letter in enumerate(text) if letter == "="]
-    label, place = next((split for split in splits if split[1] and Path(split[1]).exists()), splits[0])
+    label, place = next((split for split in splits if split[1] and _is_there(split[1])), splits[0])
     if not label or not place:
         raise UsageError(f"{text!r}: write LABEL=PATH, such as ours=runs/ours")
-    return label, Path(place)
+    return label, remote.path_of(place)
+
+
+def _is_there(place: str) -> bool:
+    return remote.exists(remote.path_of(place))
 
 
 def distinct(groups: Iterable[Sequence[Run]]) -> dict[int, str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from ferbench import remote
 from ferbench.errors import TooManyFailuresError, UsageError
 from ferbench.jobs.evaluate.journal import Journal
 from ferbench.jobs.evaluate.options import EvaluateOptions
@@ -22,6 +22,7 @@ from ferbench.jobs.evaluate.sharded import (
     Places,
     ShardRecord,
     digest_of,
+    is_of_a_run,
     merged_job_of,
     part_of,
     places_in,
@@ -64,6 +65,7 @@ def evaluate(
     another run is writing there, DataError when a shard is not what its index says.
     """
     views = views or ViewOptions()
+    remote.pull(out, is_of_a_run)
     selected = select_samples(manifest, options)
     plan_runs(selected.samples, selected.folds, options)  # a model that is not there is found before anything is made
     share, part = options.share, part_of(selected, options, views, options.share)
@@ -72,7 +74,9 @@ def evaluate(
     places = places_in(out, share)
     job = sha256_of_value(_job_id(manifest_path, selected, options, views))
     media = Media(manifest, selected)
+    remote.list_samples(manifest.root, [sample.path for sample in part.samples])
     digest = digest_of(media, part)
+    remote.forget_listings()
     question = question_of(job, digest)
     earlier = None if options.overwrite else _earlier(places.predictions, options.asked(views))
     if earlier is not None and earlier.provenance.get("job") == question:
@@ -95,7 +99,7 @@ def evaluate(
                 "job": question,
                 "asked": options.asked(views),
                 "manifest": manifest.name,
-                "manifest_path": _relative(manifest_path, places.predictions.parent),
+                "manifest_path": remote.recorded(manifest_path.resolve(), places.predictions.parent.resolve()),
                 "manifest_sha256": sha256_of_file(manifest_path),
             }
             if share:
@@ -122,10 +126,6 @@ def _earlier(path: Path, asked: dict[str, object]) -> Predictions | None:
     earlier = read_predictions(path)
     _refuse_another_question(earlier, asked, path)
     return earlier
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
 def _profiled(

@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ferbench import remote
 from ferbench.storage import remove, storage_errors, write_text
 
 NAME = ".ferbench-evaluate.jsonl"
@@ -57,6 +58,7 @@ class Journal:
         self._known: dict[BlockKey, Outputs] = {}
         self._whole = 0
         self._file: IO[bytes] | None = None
+        self._appended = remote.Appended(path) if path is not None else None
 
     def open(self) -> None:
         """Read what earlier runs of this job left, and other runs so far."""
@@ -73,6 +75,8 @@ class Journal:
         file = path.open("r+b")
         file.truncate(self._whole)
         file.seek(self._whole)
+        if self._appended is not None:
+            self._appended.begin()
         return file
 
     def _read(self, path: Path) -> int:
@@ -114,12 +118,16 @@ class Journal:
             self._file = self._file or self._start(self._path)
             self._file.write(json.dumps(entry).encode() + b"\n")
             self._file.flush()
+        if self._appended is not None:
+            self._appended.grown()
 
     def close(self, *, finished: bool) -> None:
         """Close the file, and remove it when the job is finished."""
         if self._file is not None:
             self._file.close()
             self._file = None
+            if self._appended is not None:
+                self._appended.close()
         if finished and self._path is not None:
             remove(self._path)
 

@@ -176,7 +176,7 @@ def _run(run: Run, whole: _Whole, journal: Journal, advance: Advance) -> None:
     if failures and not outputs.logits and not options.share:
         raise failures[max(failures)]
     match = match or _match(run, model, whole, outputs)
-    whole.members[run.member].add(run.title, match, outputs)
+    whole.members[run.member].add(run.title, match, _own(outputs, whole.part) if options.share else outputs)
     unit, notices = unit_of(tasks, model.spec), (*match.notices, *model_notices(manifest, model))
     whole.models.append(ModelRecord.of(model, run, unit=unit, notices=notices))
 
@@ -184,6 +184,15 @@ def _run(run: Run, whole: _Whole, journal: Journal, advance: Advance) -> None:
 def _engine_options(whole: _Whole) -> EngineOptions:
     """Workers read media below the root, and the model; a path that is none is a network by name."""
     return whole.options.engine_options(shared=[whole.manifest.root, *map(Path, whole.options.model)])
+
+
+def _own(outputs: Outputs, part: Selected) -> Outputs:
+    """Those of a part's samples. A block across its border has others too, which not every member of an ensemble has."""
+    names = {sample.sample_id for sample in part.samples}
+    return Outputs(
+        {name: row for name, row in outputs.logits.items() if name in names},
+        {name: error for name, error in outputs.errors.items() if name in names},
+    )
 
 
 def _match(run: Run, model: LoadedModel, whole: _Whole, outputs: Outputs) -> ClassMatch:

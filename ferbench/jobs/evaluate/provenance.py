@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ferbench import remote
 from ferbench.inputspec import InputSpec
 from ferbench.jobs.evaluate.options import EvaluateOptions
 from ferbench.jobs.evaluate.runs import Run
@@ -92,7 +93,7 @@ def about_run(
 
 def command_line() -> str:
     """What was typed, as a shell would read it."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else ""
+    return remote.shown(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])) if sys.argv else ""
 
 
 def host(device: str) -> dict[str, Any]:

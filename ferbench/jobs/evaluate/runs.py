@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ferbench import remote
 from ferbench.errors import UsageError
 from ferbench.jobs.evaluate.options import FOLD, EvaluateOptions
 from ferbench.manifest import Sample
@@ -52,7 +53,7 @@ def plan_runs(samples: Sequence[Sample], folds: Sequence[str], options: Evaluate
         for fold in dict.fromkeys(folds):
             own = tuple(sample for sample, name in zip(samples, folds, strict=True) if name == fold)
             path = model.replace(FOLD, _checked(fold))
-            if not Path(path).exists():
+            if not remote.has_file(path):
                 raise UsageError(
                     f"the model of fold {fold}, {path}, is not there; --model {model} needs one for each of the folds "
                     f"{', '.join(dict.fromkeys(folds))} (or choose a --fold)"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from ferbench import remote
 from ferbench.errors import MediaError, ProtocolError
 from ferbench.jobs.evaluate.options import EvaluateOptions
 from ferbench.manifest import Manifest, Sample
-from ferbench.media import frame_files
+from ferbench.media import IMAGE_SUFFIXES, frame_files
 from ferbench.media.packs import find_place
 from ferbench.protocol import scored_in
 from ferbench.storage import sha256_of_value
@@ -53,10 +55,18 @@ def media_of(manifest: Manifest, samples: Sequence[Sample]) -> dict[str, str]:
     return {sample.sample_id: sha256_of_value(_size_of(manifest, sample))[:16] for sample in samples}
 
 
+def _is_frame(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
+
+
 def _size_of(manifest: Manifest, sample: Sample) -> list[object]:
     path = manifest.path_of(sample)
     place = find_place(path)
     path = place.pack if place else path
+    if place is None and remote.spot_of(path) is not None:
+        files = remote.files_in(path) if sample.media == "frames" else {"": remote.look(path)}
+        known = [facts.size for name, facts in files.items() if facts is not None and (not name or _is_frame(name))]
+        return [sample.sample_id, sample.status, len(known), sum(known)]
     try:
         sizes = [
             file.stat().st_size for file in (frame_files(path) if sample.media == "frames" and not place else [path])

@@ -55,6 +55,12 @@ def places_in(out: Path, share: Share | None) -> Places:
     return Places(shards / f"predictions-{share.name}.parquet", own, beside, shards / f".lock-{share.name}")
 
 
+def is_of_a_run(name: str) -> bool:
+    """Whether a run needs a file of an output folder that lies in a store: what it may continue, and what it may merge."""
+    folder, _, base = name.rpartition("/")
+    return name in (PREDICTIONS, JOURNAL) or (folder == SHARDS and base.startswith(("predictions-", "journal-")))
+
+
 def part_of(selected: Selected, options: EvaluateOptions, views: ViewOptions, share: Share | None) -> Selected:
     """The samples that a part answers for, in the manifest's order; all of them where there are no parts."""
     if share is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -13,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ferbench import remote
 from ferbench.device import choose_device
 from ferbench.errors import FerbenchError, ModelError, TooManyFailuresError, UsageError
 from ferbench.explaining.page import ExplainPage, write_explain_page
@@ -85,7 +85,7 @@ def explain(manifest: Manifest, manifest_path: Path, out: Path, options: Explain
     record = {
         "asked": options.asked(),
         "manifest": manifest.name,
-        "manifest_path": Path(os.path.relpath(manifest_path.resolve(), out.resolve())).as_posix(),
+        "manifest_path": remote.recorded(manifest_path.resolve(), out.resolve()),
         "manifest_sha256": sha256_of_file(manifest_path) if manifest_path.is_file() else None,
         "samples": len(study.chosen.samples),
         "facts": study.facts,
@@ -94,7 +94,7 @@ def explain(manifest: Manifest, manifest_path: Path, out: Path, options: Explain
         "features": None if features is None else _numbers(features, study),
         "mistakes": None if mistakes is None else list(mistakes.rows),
         "failures": dict(sorted(study.errors.items())),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": remote.shown(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "versions": {name: version(name) for name in ("ferbench", "numpy", "scikit-learn", "torch")},
         "files": sorted(study.files),
     }
@@ -117,7 +117,7 @@ def check_failures(result: ExplainResult, options: ExplainOptions) -> None:
 def _earlier(out: Path, options: ExplainOptions) -> dict[str, Any]:
     """The record in `out`, empty where there is none. UsageError when it answers another question."""
     path = out / RECORD
-    if not path.exists():
+    if not remote.has_file(path):
         return {}
     try:
         record = json.loads(path.read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ferbench import remote
 from ferbench.device import choose_device
 from ferbench.errors import UsageError
 from ferbench.jobs.train.data import Parts, parts_of, shard_notices
@@ -219,12 +220,12 @@ def _question(manifest_path: Path, recipe: TrainRecipe, parts: Parts, options: T
     return sha256_of_value(
         {
             "recipe": _plain(values),
-            "warm_start": sha256_of_file(warm) if recipe.warm_start and warm.is_file() else None,
+            "warm_start": sha256_of_file(warm) if recipe.warm_start and remote.has_file(warm) else None,
             # Options such as `backbone` name files that the network begins with.
             "files": {
                 key: sha256_of_file(Path(value))
                 for key, value in recipe.options.items()
-                if isinstance(value, str) and value and Path(value).is_file()
+                if isinstance(value, str) and value and remote.has_file(value)
             },
             "manifest": sha256_of_file(manifest_path),
             "fold": parts.fold,
