@@ -107,9 +107,9 @@ def test_a_model_per_fold_and_an_ensemble_are_merged_too(data, ferbench):
         write_net(data / f"net_{fold}.py", MIXING + f" * {scale}")
     write_net(data / "other.py", MIXING)
     for name, models in [("folds", ()), ("both", ("--model", data / "other.py", "--average", "softmax"))]:
-        more = [*models, "--json", "--flip"]
+        more = [*models, "--json", "--flip", "--batch-size", "6"]  # three clips, twice each
         views = ViewOptions(flip=True, average="softmax" if models else "logits")
-        one = whole_of(data, ["net_{fold}.py", *(["other.py"] if models else [])], views=views)
+        one = whole_of(data, ["net_{fold}.py", *(["other.py"] if models else [])], views=views, batch_size=6)
         for index in (1, 2, 3):
             part = arguments(data, data / name / "run", *more, "--shard", f"{index}/3", model="net_{fold}.py")
             assert ferbench(*part).code == 0
