@@ -14,8 +14,8 @@ PACKAGE = REPOSITORY / "ferbench"
 LAYERS = [
     # values: plain data and rules
     {"_version", "errors", "sharding", "remote", "storage", "tables", "labels", "faces", "inputspec", "recipe", "manifest",
-     "sampling", "protocol", "metrics", "resampling", "intervals", "predictions", "comparisons", "report", "settings", "findings",
-     "textfiles", "splitting", "validation"},
+     "sampling", "protocol", "metrics", "resampling", "intervals", "predictions", "comparisons", "report", "settings",
+     "findings", "textfiles", "splitting", "validation"},
     # parts: each does one thing
     {"media", "detection", "alignment", "models", "engines", "rendering", "progress", "device", "cards", "datasets",
      "dialects", "protocols", "checks", "sources", "clips", "windows", "audits", "score_files", "explaining", "profiling",

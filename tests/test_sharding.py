@@ -35,6 +35,7 @@ def test_a_share_is_said_as_i_of_n_counted_from_1():
 
 
 TORCHRUN = {"RANK": "2", "WORLD_SIZE": "8"}
+ALONE = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "7", "SLURM_ARRAY_TASK_COUNT": "1"}
 ARRAY = {"SLURM_ARRAY_TASK_ID": "12", "SLURM_ARRAY_TASK_MIN": "10", "SLURM_ARRAY_TASK_COUNT": "4"}
 TASKS = {"SLURM_PROCID": "0", "SLURM_NTASKS": "6"}
 
@@ -51,7 +52,7 @@ TASKS = {"SLURM_PROCID": "0", "SLURM_NTASKS": "6"}
         ({**ARRAY, "SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2"}, Share(6, 8)),
         ({**ARRAY, "SLURM_ARRAY_TASK_ID": "14", "SLURM_ARRAY_TASK_STEP": "2", "SLURM_ARRAY_TASK_MAX": "16"}, Share(3, 4)),
         # One element submitted again by itself does what is left of all.
-        ({**dict.fromkeys(["SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN"], "7"), "SLURM_ARRAY_TASK_COUNT": "1"}, Share(1, 1)),
+        (ALONE, Share(1, 1)),
     ],
 )  # fmt: skip
 def test_auto_reads_torchrun_and_slurm(environment, share):
