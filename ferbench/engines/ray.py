@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ferbench.engines import EngineOptions, Job, WorkerStartError, died
@@ -29,6 +30,7 @@ from ferbench.engines.cluster import device_of as device_of_nodes
 from ferbench.engines.remote import TOLD, Surroundings, pack, unpack, versions
 from ferbench.engines.scheduling import HUNG, NODE_LOST, Cause, Done, GiveUp, Rules, Scheduler, Start, Stop
 from ferbench.errors import FerbenchError, UsageError
+from ferbench.remote import cache_folder, spot_of
 
 LOOK_SECONDS = 3.0
 """How often the cluster is looked at for nodes that came."""
@@ -82,7 +84,8 @@ class _Driver:
         options = dataclasses.replace(options, device=device_of_nodes(nodes, options.device))
         self._ray, self._tasks, self._options = ray, tasks, options
         environment = {name: os.environ[name] for name in TOLD if name in os.environ}
-        shared = tuple(path for path in options.shared if os.path.exists(path))
+        environment["FERBENCH_CACHE"] = str(cache_folder())  # mirrors of stores have the same paths everywhere
+        shared = tuple(path for path in options.shared if os.path.exists(path) and spot_of(Path(path)) is None)
         surroundings = Surroundings(versions(), shared, environment, os.getcwd(), tuple(map(os.path.abspath, sys.path)))
         self._opening = pack(job), pack(surroundings)
         self._scheduler = Scheduler(Rules(task_deadline=options.task_deadline))

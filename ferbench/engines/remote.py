@@ -18,7 +18,7 @@ _WORTH_COMPRESSING = 16 << 10
 """Bytes. What is below 100 KiB travels in the message itself and never sees an object store; names repeat a lot."""
 _MUST_BE_THE_SAME = ("ferbench", "torch", "numpy", "opencv-python-headless")
 """What decides a result's last bits."""
-TOLD = ("FERBENCH_CACHE", "FERBENCH_CACHE_SIZE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "FSSPEC_S3_ENDPOINT_URL")
+TOLD = ("FERBENCH_CACHE_SIZE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "FSSPEC_S3_ENDPOINT_URL")
 """Variables of the driver that workers take over. None is a secret: credentials are each machine's own."""
 
 
