@@ -196,9 +196,7 @@ class AlignStore:
         if manifest is not None and has_crops:
             crops = crops_of_sources(manifest) if is_by_person(manifest.recipe) else manifest.column("path")
             recorded = set(map(on_disk, crops))
-        for path in self.state.glob(CROPS_PATTERN):
-            recorded |= set(json.loads(path.read_text(encoding="utf-8")))
-        return recorded
+        return recorded | _names_in(self.state.glob(CROPS_PATTERN))
 
     def refuse_foreign(self, crops: Iterable[str]) -> None:
         """UsageError when one of `crops`, or a file of ours, would replace what align did not write."""
@@ -271,7 +269,9 @@ class AlignStore:
         """Begin or continue recording. `crops` are the paths this run may write, noted for a later `discard`."""
         with storage_errors(self.out, "starting the journal"):
             remove(self.staging)
-            write_json(self._crops_file, sorted(self.recorded_crops() | set(map(on_disk, crops))))
+            # Shards note their own: each repeating all of theirs would be the source over and over.
+            known = _names_in([self._crops_file]) if self.share else self.recorded_crops()
+            write_json(self._crops_file, sorted(known | set(map(on_disk, crops))))
             if not self.journal.path.exists():
                 self.journal.create(self.recipe.id, () if self.share else self._outcomes_of_tables())
         self.journal.open()
@@ -327,6 +327,11 @@ class AlignStore:
         """Remove the journal: the tables hold everything now."""
         self.journal.close()
         remove(self.state)
+
+
+def _names_in(files: Iterable[Path]) -> set[str]:
+    """Of lists of crops; a file that is not there has none."""
+    return {name for path in files if path.exists() for name in json.loads(path.read_text(encoding="utf-8"))}
 
 
 def _present(table: pa.Table) -> list[str]:
