@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import tarfile
 
 import pyarrow.parquet as pq
 import pytest
@@ -204,8 +205,18 @@ def test_paths_into_packs_are_told_from_ordinary_ones(tmp_path):
     assert find_place(tmp_path / "x.tar/clip") is None
     (tmp_path / "x.tar").mkdir()
     assert find_place(tmp_path / "x.tar/clip") is None
-    assert Place(tmp_path, "a/00001.jpg").picture() == ("a", "00001.jpg")
-    assert Place(tmp_path, "a/b.jpg").picture() == ("a/b", "jpg")
+    for name in ("a.00001.jpg", "b/00001.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    with tarfile.open(tmp_path / "y.tar", "w") as tar:
+        tar.add(tmp_path / "a.00001.jpg", "a.00001.jpg")
+        tar.add(tmp_path / "b/00001.jpg", "b/00001.jpg")
+    pack = open_pack(tmp_path / "y.tar")
+    assert Place(tmp_path, "a/00001.jpg").picture(pack) == ("a", "00001.jpg")
+    assert Place(tmp_path, "a/b.jpg").picture(pack) == ("a/b", "jpg")
+    # A still below a folder whose name is a number, as Aff-Wild2's are.
+    assert picture_bytes(find_place(tmp_path / "y.tar/b/00001.jpg")) == b"b/00001.jpg"
+    assert picture_bytes(find_place(tmp_path / "y.tar/a/00001.jpg")) == b"a.00001.jpg"
 
 
 @pytest.mark.parametrize("name", ["broken.tar", "broken.parquet"])
