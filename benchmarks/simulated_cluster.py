@@ -27,6 +27,8 @@ import numpy as np
 from ferbench.engines.scheduling import Done, GiveUp, Rules, Scheduler, Start, Stop
 
 HOUR = 3600.0
+MOST_LOOKS = 1000
+"""At the schedule, without a decision: then it waits for what cannot happen."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ class Simulation:
         """When the driver has done what came in before."""
         self._look_at = math.inf
         """When the schedule is looked at although nothing happens."""
+        self._looks = 0
+        """Such looks since something was decided."""
         self._open = set(range(len(seconds)))
         self.now = 0.0
         self.outcome = Outcome()
@@ -190,6 +194,7 @@ class Simulation:
         self.outcome.most_known = max(self.outcome.most_known, self._known)
         lost: list[int] = []
         for decision in self._scheduler.decide(self.now):
+            self._looks = 0
             match decision:
                 case Start(task, int(worker), is_copy):
                     self.outcome.copies += is_copy
@@ -221,6 +226,9 @@ class Simulation:
     def _look_again(self, moment: float) -> None:
         if moment == self._look_at:
             self._look_at = math.inf
+            self._looks += 1
+            if self._looks > MOST_LOOKS:
+                raise RuntimeError(f"nothing happens any more, and {len(self._open)} tasks are open")
             if self._driver is not None:
                 self._drive()
 

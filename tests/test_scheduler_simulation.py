@@ -14,12 +14,11 @@ from simulated_cluster import Cluster, Simulation, least_makespan
 
 from ferbench.engines.scheduling import Rules
 
-
 PLAIN = Rules(straggler_after=10**9)
 """No copies."""
 
 
-def simulate(seconds, cluster, *, rules=PLAIN, killers=(), seed=0, at_most=1e6):
+def simulate(seconds, cluster, *, rules=PLAIN, killers=(), seed=0, at_most=1e5):
     return Simulation(seconds, cluster, np.random.default_rng(seed), rules=rules, killers=killers).run(at_most=at_most)
 
 
