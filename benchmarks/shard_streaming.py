@@ -233,8 +233,14 @@ def measure_one(root: Path, name: tuple[str, str, str], workers: int, buffer: in
     count = sum(epoch(workers))
     seconds, processor = time.perf_counter() - started, used_seconds() - processor
     asked_after, disk_after = read_bytes()
-    return {"clips": count, "seconds": seconds, "processor": processor, "asked": asked_after - asked, "disk": disk_after - disk,
-            "memory": memory("VmHWM") - before}  # fmt: skip
+    return {
+        "clips": count,
+        "seconds": seconds,
+        "processor": processor,
+        "asked": asked_after - asked,
+        "disk": disk_after - disk,
+        "memory": memory("VmHWM") - before,
+    }
 
 
 def used_seconds() -> float:
@@ -264,7 +270,8 @@ def measure(root: Path, arguments: argparse.Namespace) -> None:
                 assert found[name][-1]["clips"] == arguments.clips, (name, found[name][-1])
         print(f"\n{workers} workers")
         print(
-            f"{'reader':12} {'of':8} {'order':10} {'clips/s':>9} {'range':>12} {'cpu ms':>7} {'read':>6} {'disk':>6} {'memory MB':>10}"
+            f"{'reader':12} {'of':8} {'order':10} {'clips/s':>9} {'range':>12} {'cpu ms':>7} {'read':>6} {'disk':>6} "
+            f"{'memory MB':>10}"
         )
         for name, each in found.items():
             whole = sum(path.stat().st_size for path in (root / name[1] / "shards").glob(f"*.{name[1]}"))
