@@ -120,6 +120,8 @@ class Packer:
             folder = staged if staged.is_dir() else self._out / crops
             if folder is not staged and find_place(folder) is None:
                 return []
+            if folder is staged:  # files as they are: asked for one by one, each would be looked up in an object store
+                return [(file.name, file.read_bytes()) for file in frame_files(folder)]
             return [(file.name, _bytes_of(file)) for file in frame_files(folder)]
         except MediaError:
             return []
