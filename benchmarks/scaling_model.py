@@ -2,7 +2,7 @@
 
     python benchmarks/scaling_model.py benchmarks/results/2026-11-23-clip-costs.csv
 
-Seconds of a clip are read from the file that clip_costs.py wrote; the other constants are below, each with where it was
+Bytes of a clip are read from the file that clip_costs.py wrote; the other constants are below, each with where it was
 measured. Everything is multiplication: what does not grow in proportion (start-up, the end of a job) is in the simulation.
 """
 
@@ -17,22 +17,22 @@ from pathlib import Path
 SIZES = (10_000, 1_000_000, 100_000_000)
 
 # results/2026-11-23-clip-costs.txt
-WHOLE = 1.22
-"""`align` as it is over the stages alone: process hops, planning, tables."""
+WHOLE_MS = {"source": 147.7, "224x224": 83.3, "1280x720": 325.3}
+"""`align` as it is, a clip: the stages, process hops, planning, tables."""
 JOURNAL_BYTES, FACES_BYTES, MANIFEST_BYTES = 7_400, 1_670, 280
 """A clip of 16 frames, each."""
 CROPS = 16
-RECORD_MS, PACK_MS = 0.55, 1.0
+RECORD_MS, PACK_MS = 0.53, 0.93
 """Of the driver, a clip: its line in the journal; its crops read again and written into a shard."""
 READ_MS = 3.6
 """Crops to the float array of a model."""
-FORWARD_MS = {"mini-xception": 14, "former-dfer": 110, "ms": 1_195}
+FORWARD_MS = {"mini-xception": 17, "former-dfer": 119, "ms": 1_123}
 """One core."""
 
-# results/2026-11-23-engine-overhead.txt: the Ray driver's own work for one result
+# The Ray engine's driver for one result, tasks that do nothing and results of 8 kB, 2 to 8 workers: 0.40 to 0.51
 RAY_MS = 0.45
-# results/2026-11-23-merge-scale.txt: bytes of memory a row, in the step that takes most; the interpreter is beside it
-PLAN_BYTES, MERGE_BYTES = 2_000, 2_000
+# results/2026-11-23-merge-scale.txt: bytes of memory a row beyond 240 MB of libraries, from 100,000 to a million rows
+PLAN_BYTES, MERGE_BYTES = 900, 1_000
 SHARD_SIZE = 1_000
 # results/2026-11-22-align-scale.txt: a worker with its decoder
 WORKER_MIB = 470
@@ -55,7 +55,7 @@ def clips_of(path: Path) -> list[Clip]:
     for size in dict.fromkeys(row["size"] for row in rows):
         own = [row for row in rows if row["size"] == size]
         mean = {name: statistics.fmean(float(row[name]) for row in own) for name in own[0] if name != "size"}
-        found.append(Clip(size, WHOLE * mean["seconds"], mean["source_bytes"], mean["crop_bytes"]))
+        found.append(Clip(size, WHOLE_MS[size] / 1000, mean["source_bytes"], mean["crop_bytes"]))
     return found
 
 
