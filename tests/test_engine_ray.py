@@ -359,3 +359,43 @@ def test_evaluate_makes_them_too_when_a_node_dies_in_the_middle(cluster, job, mo
     with meanwhile(lambda: lines_of(passes) > 8, lambda: kill_a_node(cluster)):
         there = evaluated(job, "ray", monkeypatch, threads=1, engine="ray", address=cluster.address)
     assert there == here
+
+
+# --- explain and index ------------------------------------------------------------------------------------------------
+
+
+def test_features_are_those_of_one_machine(cluster, job, ferbench, monkeypatch):
+    monkeypatch.chdir(job)
+    write_net(
+        job / "linear.py",
+        "return self.head(inputs.mean(dim=(2, 3)))\n\n    def __init__(self):\n        super().__init__()\n"
+        "        torch.manual_seed(0)\n        self.head = nn.Linear(3, 3)",
+    )
+    asked = ["explain", "set/manifest.parquet", "--model", "linear.py", "--only", "features,mistakes", "--batch-size", "3",
+             "--embedding", "pca", "--device", "cpu", "--max-failures", "1", "--json"]  # fmt: skip
+    here = ferbench(*asked, "-o", "local")
+    there = ferbench(*asked, "-o", "ray", "--engine", "ray", "--address", cluster.address)
+    assert (here.code, there.code) == (0, 0), there.err
+    assert there.json == here.json
+    files = [name for name in here.json["files"] if name.endswith((".png", ".parquet"))]
+    assert "features.parquet" in files
+    assert {name: (job / "ray" / name).read_bytes() for name in files} == {
+        name: (job / "local" / name).read_bytes() for name in files
+    }
+
+
+def test_index_looks_for_the_same_files(cluster, ferbench, tmp_path):
+    for name in ("happy", "sad", "fear"):
+        for number in range(3):
+            path = tmp_path / "set" / name / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+    rows = [f"{name}/{number}.jpg,{name}" for name in ("happy", "sad", "fear", "gone") for number in range(4)]
+    (tmp_path / "set/list.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
+    here = ferbench("index", "csv", tmp_path / "set/list.csv", "-o", tmp_path / "here.parquet", "--json")
+    there = ferbench("index", "csv", tmp_path / "set/list.csv", "-o", tmp_path / "there.parquet", "--json",
+                     "--engine", "ray", "--address", cluster.address)  # fmt: skip
+    assert (here.code, there.code) == (4, 4), there.err
+    assert here.json["missing_files"] == 7
+    assert {name for name in here.json if here.json[name] != there.json[name]} == {"manifest"}
+    assert (tmp_path / "here.parquet").read_bytes() == (tmp_path / "there.parquet").read_bytes()

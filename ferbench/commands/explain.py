@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ferbench.commands.options import (
+    ENGINE,
     Place,
     console,
     fetched,
@@ -56,7 +57,7 @@ from ferbench.errors import UsageError
 @click.option("--fold", metavar="NAME", help="Only this fold. [all]")
 @output_option("Folder for the pictures.")
 @root_option
-@run_options("device", "workers", "batch-size", "seed", "limit", "max-failures", "overwrite")
+@run_options("device", "workers", "batch-size", "seed", "limit", "max-failures", "overwrite", *ENGINE)
 @json_option
 def command(manifest: Path | None, outputs: tuple[str, ...], root: Path | None, as_json: bool, **flags: Any) -> None:
     """Show what a model looks at, how its features lie, and which mistakes it is sure of.

@@ -8,15 +8,25 @@ from typing import Any
 import click
 
 from ferbench.commands.findings import print_findings, refuse_errors
-from ferbench.commands.options import Place, console, json_option, output_option, print_json, split_outputs
+from ferbench.commands.options import (
+    ENGINE,
+    Place,
+    console,
+    json_option,
+    output_option,
+    print_json,
+    run_options,
+    split_outputs,
+)
 
 
 @click.command("index", short_help="Read a dataset's official layout into a manifest.")
 @click.argument("name")
 @click.argument("root", type=Place(tree=True))
 @output_option("The manifest to write, NAME.parquet by default.")
+@run_options(*ENGINE)
 @json_option
-def command(name: str, root: Path, outputs: tuple[str, ...], as_json: bool) -> None:
+def command(name: str, root: Path, outputs: tuple[str, ...], as_json: bool, **flags: Any) -> None:
     """Read the copy of dataset NAME below ROOT, and say what differs from what is published about it.
 
     -o KEY=VALUE sets an option of the dataset's reader; `ferbench datasets NAME` lists them. The manifest is written even
@@ -27,9 +37,13 @@ def command(name: str, root: Path, outputs: tuple[str, ...], as_json: bool) -> N
       ferbench index raf-db /data/RAF-DB -o raf-db.parquet
     """
     from ferbench.jobs.index import index_dataset
+    from ferbench.jobs.index_files import LookOptions
+    from ferbench.settings import resolve_all
 
     path, options = split_outputs(outputs)
-    result = index_dataset(name, root, path or Path(f"{name}.parquet"), options)
+    looking: LookOptions
+    (looking,) = resolve_all([LookOptions], [("command line", {name: flag for name, flag in flags.items() if flag})])
+    result = index_dataset(name, root, path or Path(f"{name}.parquet"), options, looking=looking)
     if as_json:
         print_json(result.as_dict())
     print_result(result)

@@ -16,7 +16,6 @@ from ferbench.errors import FerbenchError, ModelError, UsageError
 from ferbench.explaining.seen import assert_usable
 from ferbench.manifest import Manifest, Sample
 from ferbench.media import FrameReader
-from ferbench.progress import progress
 
 if TYPE_CHECKING:
     from ferbench.explaining.features import FeatureWatch
@@ -36,6 +35,12 @@ class Outputs:
     errors: dict[str, str] = field(default_factory=dict)
     """`reason: message`."""
 
+    def update(self, other: Outputs) -> None:
+        """Add those of other samples."""
+        self.logits.update(other.logits)
+        self.features.update(other.features)
+        self.errors.update(other.errors)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelRun:
@@ -50,24 +55,19 @@ class ModelRun:
     watch: FeatureWatch | None = None
     """Collects features; None takes the logits for them."""
 
-    def over(self, manifest: Manifest, samples: Sequence[Sample]) -> Outputs:
-        """Run over the samples, in fixed blocks of their order. Raises the model's own error when it fails on every one."""
-        outputs = Outputs()
-        failure: ModelError | None = None
-        with progress("running the model", len(samples)) as advance:
-            for block in self._blocks(manifest, samples):
-                ready = []
-                for sample, clip in block:
-                    if isinstance(clip, FerbenchError):
-                        outputs.errors[sample.sample_id] = clip.as_row()
-                    else:
-                        ready.append((sample, clip))
-                failure = self._run(ready, outputs) or failure
-                for sample, _ in block:
-                    advance(sample.sample_id)
-        if failure is not None and not outputs.logits:
-            raise failure
-        return outputs
+    def each(
+        self, manifest: Manifest, samples: Sequence[Sample]
+    ) -> Iterator[tuple[Sequence[Sample], Outputs, ModelError | None]]:
+        """Fixed blocks of the samples in their order: which they are, what came of them, and the model's last failure."""
+        for block in self._blocks(manifest, samples):
+            outputs, ready = Outputs(), []
+            for sample, clip in block:
+                if isinstance(clip, FerbenchError):
+                    outputs.errors[sample.sample_id] = clip.as_row()
+                else:
+                    ready.append((sample, clip))
+            failure = self._run(ready, outputs)
+            yield [sample for sample, _ in block], outputs, failure
 
     def _blocks(
         self, manifest: Manifest, samples: Sequence[Sample]

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from ferbench._version import __version__
 from ferbench.cards import Card, read_card, verify_counts
 from ferbench.datasets import UNCARDED, Reading, find_reader, resolve_options
 from ferbench.errors import DataError, LabelError, ManifestError
 from ferbench.findings import Finding, by_severity, count_severities
+from ferbench.jobs.index_files import HERE, LookOptions, missing_files
 from ferbench.manifest import Manifest, manifest_of, write_manifest
 
 MISSING = "no-file"
@@ -71,7 +71,9 @@ class IndexResult:
         }
 
 
-def index_dataset(name: str, root: Path, out: Path | None, options: Mapping[str, str]) -> IndexResult:
+def index_dataset(
+    name: str, root: Path, out: Path | None, options: Mapping[str, str], *, looking: LookOptions = HERE
+) -> IndexResult:
     """Read the copy of dataset `name` below `root`, compare it with its card, and write the manifest to `out`.
 
     The manifest is written whatever was found, unless nothing could be read; what differs is in the result and in the
@@ -87,14 +89,14 @@ def index_dataset(name: str, root: Path, out: Path | None, options: Mapping[str,
         card = read_card(name)
         resolved = resolve_options(card, options)
         reading = find_reader(card)(root, card, resolved)
-    manifest, findings = manifest_of_reading(reading, card, root, resolved)
+    manifest, findings = manifest_of_reading(reading, card, root, resolved, looking=looking)
     if out is not None:
         write_manifest(manifest, out)
     return IndexResult(manifest, out, reading.layout, reading.rows_read, tuple(findings))
 
 
 def manifest_of_reading(
-    reading: Reading, card: Card, root: Path, options: Mapping[str, str]
+    reading: Reading, card: Card, root: Path, options: Mapping[str, str], *, looking: LookOptions = HERE
 ) -> tuple[Manifest, list[Finding]]:
     """The manifest in the card's class order, and everything that differs from the card."""
     columns = dict(reading.columns)
@@ -104,7 +106,7 @@ def manifest_of_reading(
     columns["label"] = _labels_by_name(reading, card)
     missing = np.zeros(len(columns["sample_id"]), dtype=bool)
     if not reading.files_known:
-        missing = _missing_files(root, columns["path"])
+        missing = missing_files(root, columns["path"], looking)
         if missing.any():
             paths = columns["path"]
             paths = paths if isinstance(paths, (pa.Array, pa.ChunkedArray)) else pa.array(paths, pa.string())
@@ -155,34 +157,6 @@ def _labels_by_name(reading: Reading, card: Card) -> pa.Array:
     if unknown:
         raise LabelError(f"{card.name} has no class {unknown[0]!r}; its classes: {', '.join(card.labels.names)}")
     return pa.array(mapping, pa.int16()).take(labels.cast(pa.int64()))
-
-
-def _missing_files(root: Path, paths: Sequence[str]) -> NDArray[np.bool_]:
-    """True where a path is not there. Each folder is listed once and compared as a whole: one question per file takes
-    minutes where there are millions."""
-    column = paths if isinstance(paths, (pa.Array, pa.ChunkedArray)) else pa.array(paths, pa.string())
-    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    folders = pc.replace_substring_regex(column, "[^/]*$", "").dictionary_encode()
-    codes = folders.indices.to_numpy()
-    order = np.argsort(codes, kind="stable")
-    ends = np.cumsum(np.bincount(codes, minlength=len(folders.dictionary)))
-    missing = np.zeros(len(column), dtype=bool)
-    for folder, rows in zip(folders.dictionary.to_pylist(), np.split(order, ends)[:-1], strict=True):
-        missing[rows] = pc.invert(pc.is_in(column.take(pa.array(rows)), _listed(root, folder))).to_numpy(False)
-    return missing
-
-
-def _listed(root: Path, folder: str) -> pa.Array:
-    """What is in a folder below the root, as paths like those of a manifest; nothing where there is no such folder."""
-    try:
-        names = os.listdir(root / folder)
-    except (OSError, ValueError):
-        names = []
-    try:
-        return pc.binary_join_element_wise(pa.scalar(folder), pa.array(names, pa.string()), "")
-    except UnicodeEncodeError:  # a name that is no UTF-8 is none of a manifest's
-        names = [name for name in names if name.encode(errors="replace") == name.encode(errors="surrogateescape")]
-        return pc.binary_join_element_wise(pa.scalar(folder), pa.array(names, pa.string()), "")
 
 
 def _missing_finding(missing: Any, paths: Sequence[str], root: Path) -> list[Finding]:

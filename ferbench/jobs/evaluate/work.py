@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ferbench.device import limit_threads
-from ferbench.engines import GIVEN_UP, EngineOptions, engine_of
+from ferbench.engines import EngineOptions
+from ferbench.engines.stretches import map_blocks
 from ferbench.errors import FerbenchError, ModelError
 from ferbench.inputspec import InputSpec
 from ferbench.jobs.evaluate.blocks import Block, read_blocks
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 MOST_BLOCKS = 32
 """Blocks of a task: at its ends the model waits for the first block to be read, which this makes rare."""
-TASKS_AT_LEAST = 64
-"""Tasks that a job is cut into, where it has as many blocks: so that a cluster's workers end at about the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,40 +97,8 @@ def run_blocks(
     if engine == "local":
         yield from EvaluateWorker(job, model).each(blocks)
         return
-    tasks = stretches(blocks)
-    # A worker that died did so on one block of its stretch: they are tried one by one.
-    suspects: list[tuple[Block, ...]] = []
-    for task, found in _answers(job, tasks, engine, options):
-        if isinstance(found, FerbenchError) and len(task) > 1:
-            suspects += [(block,) for block in task]
-        else:
-            yield from _results(task, found)
-    for task, found in _answers(job, suspects, engine, options):
-        yield from _results(task, found)
-
-
-def stretches(blocks: Sequence[Block]) -> list[tuple[Block, ...]]:
-    """Neighbouring blocks, at most `MOST_BLOCKS` together, and no more than leaves `TASKS_AT_LEAST` of them."""
-    size = max(1, min(MOST_BLOCKS, len(blocks) // TASKS_AT_LEAST))
-    return [tuple(blocks[start : start + size]) for start in range(0, len(blocks), size)]
-
-
-Answer = list[tuple[Outputs, ModelError | None]] | FerbenchError
-
-
-def _answers(
-    job: EvaluateJob, tasks: Sequence[tuple[Block, ...]], engine: str, options: EngineOptions
-) -> Iterator[tuple[tuple[Block, ...], Answer]]:
-    for task, found in engine_of(engine)(job, tasks, options):
-        if isinstance(found, FerbenchError) and found.reason not in GIVEN_UP:
-            raise found  # says something about the job, not about the samples
-        yield task, found
-
-
-def _results(task: tuple[Block, ...], found: Answer) -> Iterator[BlockResult]:
-    if isinstance(found, FerbenchError):
-        for block in task:
+    for block, found in map_blocks(engine, job, blocks, options, most=MOST_BLOCKS):
+        if isinstance(found, FerbenchError):
             yield BlockResult(block, Outputs(errors={sample.sample_id: found.as_row() for sample in block.samples}))
-        return
-    for block, (outputs, failure) in zip(task, found, strict=True):
-        yield BlockResult(block, outputs, failure)
+        else:
+            yield BlockResult(block, *found)

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ferbench import remote
 from ferbench.device import choose_device
+from ferbench.engines import device_of
 from ferbench.errors import FerbenchError, ModelError, TooManyFailuresError, UsageError
 from ferbench.explaining.page import ExplainPage, write_explain_page
 from ferbench.explaining.running import ModelRun, Outputs
@@ -27,6 +27,7 @@ from ferbench.jobs.explain.features import FeaturePart, make_features
 from ferbench.jobs.explain.mistakes import MistakePart, joined, make_mistakes
 from ferbench.jobs.explain.options import ExplainOptions
 from ferbench.jobs.explain.study import Study
+from ferbench.jobs.explain.work import FeatureJob, run_over
 from ferbench.manifest import Manifest, unsafe_path_rule
 from ferbench.media import FrameReader
 from ferbench.predictions import Predictions
@@ -57,6 +58,7 @@ class _Ready:
     run: ModelRun
     match: ClassMatch
     probe: Seen
+    job: FeatureJob
 
 
 def explain(manifest: Manifest, manifest_path: Path, out: Path, options: ExplainOptions) -> ExplainResult:
@@ -138,21 +140,24 @@ def _earlier(out: Path, options: ExplainOptions) -> dict[str, Any]:
 
 
 def _ready(study: Study) -> _Ready:
-    from ferbench.models.loading import ModelRequest, load_model
+    from ferbench.models.loading import ModelRequest
 
     options, manifest = study.options, study.manifest
-    device = choose_device(options.device)
+    elsewhere = device_of(options.engine, options.engine_options())
+    # The maps are made, and the model is tried, on what there is here.
+    device = elsewhere if options.engine == "local" else choose_device("auto" if elsewhere == "cuda" else "cpu")
 
     def pairs(settings: tuple[str, ...], where: str) -> tuple[tuple[str, str], ...]:
         return tuple(sorted(parse_overrides(settings, where=where).items()))
 
-    model = load_model(
-        ModelRequest(
-            options.model, options.arch, pairs(options.input, "--input"), options.batch_size,
-            trust_pickle=options.trust_pickle, partial=options.partial, options=pairs(options.option, "--option"),
-        ),
-        num_classes=len(manifest.labels), fallback=fallback_spec(manifest), device=device,
+    request = ModelRequest(
+        options.model, options.arch, pairs(options.input, "--input"), options.batch_size,
+        trust_pickle=options.trust_pickle, partial=options.partial, options=pairs(options.option, "--option"),
     )  # fmt: skip
+    rowless = manifest.replace(table=manifest.table.slice(0, 0), root=manifest.root.absolute())
+    job = FeatureJob(rowless, request, len(manifest.labels), fallback_spec(manifest), device, options.threads)
+    model = job.load()
+    job = dataclasses.replace(job, device=elsewhere)
     probe = _first_readable(study, model.spec)
     run = ModelRun(model, device, options.batch_size, options.workers)
     logits, _ = run.forward([probe.clip])
@@ -160,8 +165,8 @@ def _ready(study: Study) -> _Ready:
     match = match_classes(manifest.labels, targets, model.spec.classes, logits.shape[1], model=model.name)
     study.notices += [*match.notices, *model.notices, *_recipe_notices(model, manifest)]
     study.facts |= {"model": model.name, "model sha256": model.sha256, "model input": _spec_words(model.spec)}
-    study.facts |= {"model input stated by": model.spec_source, "device": device}
-    return _Ready(run, match, probe)
+    study.facts |= {"model input stated by": model.spec_source, "device": elsewhere}
+    return _Ready(run, match, probe, job)
 
 
 def _first_readable(study: Study, spec: InputSpec) -> Seen:
@@ -249,8 +254,8 @@ def _run_over(study: Study, ready: _Ready) -> tuple[ModelRun, Outputs, Predictio
     """The model over every chosen sample, watched at its head where that is possible."""
     watch = _feature_watch(study, ready) if "features" in study.options.parts else None
     run = dataclasses.replace(ready.run, watch=watch)
-    with watch.watching() if watch else nullcontext():
-        outputs = run.over(study.manifest, study.chosen.samples)
+    job = dataclasses.replace(ready.job, layer=watch.name if watch else "")
+    outputs = run_over(job, run, study.manifest, study.chosen.samples, study.options)
     logits = {name: ready.match.logits(row) for name, row in outputs.logits.items()}
     for name, error in outputs.errors.items():
         study.errors.setdefault(name, error)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ferbench.engines import TASK_DEADLINE, EngineOptions, check_engine
 from ferbench.errors import UsageError
 from ferbench.explaining.embedding import EMBEDDINGS
+from ferbench.jobs.evaluate.options import THREADS
 
 PARTS = ("cams", "features", "mistakes")
 SUBJECTS = ("predicted", "true")
@@ -49,6 +52,13 @@ class ExplainOptions:
     device: str = "auto"
     batch_size: int = 16
     workers: int = 0
+    threads: int = THREADS
+    """CPU threads of a forward pass; features are made with so many under every engine."""
+    engine: str = "local"
+    """What runs the model over the samples, for features and mistakes; the maps of a few samples are made here."""
+    address: str = ""
+    """Of the Ray cluster, with `engine` `ray`."""
+    task_deadline: float = TASK_DEADLINE
     seed: int = 0
     limit: int | None = None
     max_failures: int = 0
@@ -72,6 +82,16 @@ class ExplainOptions:
                 raise UsageError(f"{name.replace('_', '-')} cannot be negative, got {getattr(self, name)}")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit must be at least 1, got {self.limit}")
+        if self.threads < 1:
+            raise UsageError(f"threads must be at least 1, got {self.threads}")
+        check_engine(self.engine, self.address, self.task_deadline)
+
+    def engine_options(self, *, shared: Iterable[Path] = ()) -> EngineOptions:
+        """How an engine runs it; `shared` are paths that workers read."""
+        return EngineOptions(
+            self.workers, task_deadline=self.task_deadline, address=self.address, device=self.device, cpus=self.threads,
+            shared=tuple(str(path.absolute()) for path in shared),
+        )  # fmt: skip
 
     @property
     def parts(self) -> tuple[str, ...]:
