@@ -22,7 +22,7 @@ from ferbench.remote.fetching import (
     pull_tree,
 )
 from ferbench.remote.listings import forget_listings
-from ferbench.remote.looking import exists, files_in, folders_below, is_folder, look, modified
+from ferbench.remote.looking import exists, files_in, folders_below, is_folder, look, modified, names_in
 from ferbench.remote.places import Spot, cache_folder, is_url, meant, path_of, recorded, scrub, shown, spot_of, url_of
 from ferbench.remote.publishing import Appended, claim, publish, unpublish
 
@@ -46,6 +46,7 @@ __all__ = [
     "look",
     "meant",
     "modified",
+    "names_in",
     "path_of",
     "publish",
     "pull",

@@ -43,7 +43,8 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
 _guard = threading.Lock()
 _held: OrderedDict[str, int] = OrderedDict()
 """Path of an object -> open file of its record, with a shared lock."""
-_known: OrderedDict[str, None] = OrderedDict()
+_known: OrderedDict[str, bool] = OrderedDict()
+"""Path of an object, lately seen to be as in the store -> whether it is a folder of frames."""
 _process = os.getpid()
 
 
@@ -74,10 +75,16 @@ def size_limit() -> int:
 
 
 def is_known(spot: Spot) -> bool:
-    """Whether this process has lately seen that the mirror is what the store has; it then counts as used."""
+    """Whether this process has lately seen that the mirror is what the store has; it then counts as used.
+
+    A file of a folder that was fetched is known with it: its frames are no objects of their own.
+    """
+    folder = spot.parent
     with _guard:
         _start_anew_after_fork()
-        if spot.path not in _known:
+        if _known.get(folder.path):
+            spot = folder
+        elif spot.path not in _known:
             return False
         _known.move_to_end(spot.path)
     return os.path.lexists(spot.path) and hold(spot)
@@ -100,7 +107,7 @@ def write(spot: Spot, about: About) -> bool:
         file.truncate()
     with _guard:
         _start_anew_after_fork()
-        _known[spot.path] = None
+        _known[spot.path] = about.names is not None
         _known.move_to_end(spot.path)
         while len(_known) > KNOWN:
             _known.popitem(last=False)

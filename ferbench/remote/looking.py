@@ -11,7 +11,7 @@ from pathlib import Path
 from ferbench.remote import cache
 from ferbench.remote.listings import listing_of
 from ferbench.remote.places import Spot, spot_of
-from ferbench.remote.stores import Facts, facts_of, objects_in
+from ferbench.remote.stores import Facts, facts_of, objects_below, objects_in
 
 
 def look(path: str | Path) -> Facts | None:
@@ -52,6 +52,18 @@ def files_in(folder: str | Path) -> dict[str, Facts]:
         listing, name = covering
         return {base: facts for base, facts in listing.children(name).items() if facts is not None}
     return objects_in(spot)
+
+
+def names_in(folder: str | Path) -> set[str]:
+    """Names of the files and folders in a folder; empty when there is none."""
+    spot = spot_of(folder)
+    if spot is None:
+        return set(os.listdir(folder)) if os.path.isdir(folder) else set()
+    covering = listing_of(spot)
+    if covering is not None:
+        listing, name = covering
+        return set(listing.children(name))
+    return {name.partition("/")[0] for name in objects_below(spot)}
 
 
 def modified(path: str | Path) -> float | None:

@@ -84,6 +84,11 @@ class Spot:
         """Whether it is of this machine alone: a lock, or unfinished work."""
         return _PRIVATE.search(self.key) is not None
 
+    @property
+    def parent(self) -> Spot:
+        """The folder it is in."""
+        return Spot(self.cache, self.scheme, self.key.rpartition("/")[0])
+
     def below(self, name: str) -> Spot:
         """What lies below it under a relative name."""
         return Spot(self.cache, self.scheme, f"{self.key}/{name}")

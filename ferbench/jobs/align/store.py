@@ -205,7 +205,7 @@ class AlignStore:
         places = [name for name in dict.fromkeys(map(on_disk, crops)) if name not in recorded]
         places += [] if is_ours else sorted(RESERVED - {LOCK})
         # One listing instead of a look for each of a million names: what is in no folder there is not there.
-        there = {path.name.casefold() for path in self.out.iterdir()} if self.out.is_dir() else set()
+        there = {name.casefold() for name in remote.names_in(self.out)}
         for name in places:
             if name.partition("/")[0].casefold() not in there:
                 continue
