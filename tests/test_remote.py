@@ -167,8 +167,8 @@ def test_a_folder_of_frames_is_one_listing_of_that_folder(s3, asked):
     folder = remote.path_of(s3.url("clips/a"))
     assert [path.name for path in frame_files(folder)] == ["1.jpg", "2.jpg", "10.jpg"]
     assert (folder / "10.jpg").read_bytes() == b"picture 10"
-    assert asked[0] == ("ls", f"{s3.bucket}/clips/a")
-    assert [what for what, _ in asked] == ["ls", "get"]
+    assert asked[0] == ("find", f"{s3.bucket}/clips/a")
+    assert [what for what, _ in asked] == ["find", "get"]
     assert not (folder.parent / "b").exists()
 
 
@@ -445,3 +445,32 @@ def test_a_hash_is_that_of_the_bytes_in_the_store(s3):
     s3.store().pipe_file(f"{s3.bucket}/a.bin", os.urandom(1000))
     data = s3.store().cat_file(f"{s3.bucket}/a.bin")
     assert sha256_of_file(remote.path_of(s3.url("a.bin"))) == hashlib.sha256(data).hexdigest()
+
+
+def test_writing_a_clip_is_its_files_and_one_listing_of_its_own_folder(s3, asked):
+    def write(temporary):
+        temporary.mkdir()
+        for number in range(4):
+            (temporary / f"{number}.jpg").write_text("crop")
+
+    write_atomically(remote.path_of(s3.url("out/clip")), write)
+    assert [what for what, _ in asked] == ["put", "find"]
+    assert asked[1] == ("find", f"{s3.bucket}/out/clip")
+
+
+def test_a_folder_that_is_not_there_does_not_list_the_one_it_would_be_in(s3, running):
+    seen = []
+    store = stores._opened("s3", os.getpid())
+    called = store._call_s3
+
+    async def call(method, *rest, **more):
+        seen.append((method, more.get("Prefix")))
+        return await called(method, *rest, **more)
+
+    store._call_s3 = call
+    try:
+        assert remote.files_in(remote.path_of(s3.url("clips/nothing"))) == {}
+    finally:
+        del store._call_s3
+    assert seen
+    assert all(prefix is None or prefix.startswith("clips/nothing") for _, prefix in seen), seen

@@ -46,9 +46,9 @@ def publish(path: str | Path) -> None:
         for folder, _, files in os.walk(spot.path)
         for name in files
     ]
-    before = objects_below(spot)
     upload([(f"{spot.path}/{name}", spot.below(name)) for name in names])
-    _delete([spot.below(name) for name in before.keys() - set(names)])
+    # After it: of a folder that is there a store says what is in it with one request.
+    _delete([spot.below(name) for name in objects_below(spot).keys() - set(names)])
     for folder in sorted({name.rpartition("/")[0] for name in names}):
         own = [name.rpartition("/")[2] for name in names if name.rpartition("/")[0] == folder]
         inner = spot.below(folder) if folder else spot

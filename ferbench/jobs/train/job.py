@@ -18,7 +18,7 @@ from ferbench.jobs.train.options import TrainOptions
 from ferbench.manifest import Manifest
 from ferbench.media.shard_index import refuse_damaged_shards, samples_in_shards
 from ferbench.progress import progress
-from ferbench.storage import sha256_of_file, sha256_of_value, write_json
+from ferbench.storage import remove, sha256_of_file, sha256_of_value, write_json
 from ferbench.training import TrainRecipe
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def train(
         refuse_damaged_shards(part.root, samples_in_shards(part))
     network = make_network(recipe, manifest.labels.names)
     with joined(wanted) as ranks:
-        if options.overwrite and ranks.leads and out.exists():
+        if options.overwrite and ranks.leads and remote.exists(out):
             _discard(out)
         device = ranks.device(wanted)
         question = _question(manifest_path, recipe, parts, options, ranks)
@@ -241,7 +241,7 @@ def _discard(out: Path) -> None:
     from ferbench.training.state import STATE
 
     for name in (CHECKPOINT, LAST, RECIPE, STATE, LOG, CURVES):
-        (out / name).unlink(missing_ok=True)
+        remove(out / name)
     shutil.rmtree(out / "tensorboard", ignore_errors=True)
 
 
