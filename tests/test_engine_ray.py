@@ -201,6 +201,14 @@ def test_tasks_of_a_node_that_dies_are_done_by_others_and_a_new_node_is_used(clu
     assert len(processes()) == 6
 
 
+def test_a_straggler_does_not_hold_the_end(cluster, tmp_path):
+    tasks = [("late", 2), *(("square", number) for number in range(8))]  # a minute the first time, nothing the second
+    started = time.monotonic()
+    assert results(cluster, DeedsJob(str(tmp_path)), tasks) == {(kind, number): number**2 for kind, number in tasks}
+    assert time.monotonic() - started < 40
+    assert len((tmp_path / "late-2").read_text().split()) == 2
+
+
 def test_a_worker_that_cannot_start_ends_the_job_with_the_nodes_name(cluster):
     with pytest.raises(WorkerStartError, match=r"node \d+\.\d+\.\d+\.\d+: pip install") as caught:
         results(cluster, HomelessJob(), [("square", 1)])

@@ -57,11 +57,25 @@ def connect(options: EngineOptions) -> Any:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
     if address:
         _assert_somebody_there(address)
-        ray.init(address=address, **quiet)
+        _join(ray, address, quiet)
     else:
         ray.init(address="local", num_cpus=own_cores(), object_store_memory=_OBJECT_STORE_BYTES, **quiet)
     _be_quiet()
     return ray
+
+
+def _join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        said = str(error.__cause__ or error)
+        if "Auth" in said:
+            why = "it wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH as on its nodes"
+        else:
+            why = " ".join(said.split())[:300]
+        raise FerbenchError(
+            f"the Ray cluster at {address} does not let this machine in ({why})", reason="no-cluster"
+        ) from error
 
 
 def _assert_somebody_there(address: str) -> None:
