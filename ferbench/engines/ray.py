@@ -4,11 +4,11 @@ Ray starts processes on nodes, carries messages, and notices deaths. Which task 
 the driver; how many workers a node has room for by `cluster`. A worker reads and writes by itself (`remote`), so that only
 tasks and small status records travel, within the messages: the object store stays empty.
 
-Ray Core and not Ray Data, measured by `benchmarks/engine_overhead.py`, which has both: a run takes 0.9 to 1.0 times what the
-local engine takes, and 1.5 to 1.8 times through Ray Data. Data maps a stream of blocks of rows, keeps blocks in the object
-store, and does a whole block again when a worker dies; what takes the time here is one task of a second or a minute, whose
-worker may have to be stopped at a deadline or overtaken by a copy, and whose result is to be in the journal as soon as it
-is there.
+Ray Core and not Ray Data, measured by `benchmarks/engine_overhead.py`, which has both: a run takes 0.9 to 1.0 times what
+the local engine takes, and 1.5 to 1.8 times through Ray Data. Data maps a stream of blocks of rows, keeps blocks in the
+object store, and does a whole block again when a worker dies; what takes the time here is one task of a second or a minute,
+whose worker may have to be stopped at a deadline or overtaken by a copy, and whose result is to be in the journal as soon
+as it is there.
 """
 
 from __future__ import annotations
