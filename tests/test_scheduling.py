@@ -181,6 +181,30 @@ def test_there_is_no_copy_while_tasks_wait_or_before_anything_is_known():
     assert made.decide(50) == [Done(5), Start(6, "b")]
 
 
+def test_there_is_no_copy_while_more_tasks_may_come():
+    made = Scheduler()
+    for worker in ("a", "b"):
+        made.worker_added(worker, "1", 0)
+        made.worker_ready(worker, 0)
+    for task in range(6):
+        made.task_added(task)
+    run_five(made)
+    assert made.decide(50) == [Done(5)]
+    made.no_more_tasks()
+    assert made.decide(50) == [Start(0, "b", is_copy=True)]
+
+
+def test_there_is_one_copy_of_a_task():
+    made = scheduler({"a": "1", "b": "1"}, 6)
+    run_five(made)
+    for worker in ("c", "d"):
+        made.worker_added(worker, "2", 50)
+        made.worker_ready(worker, 50)
+    assert [decision for decision in made.decide(50) if isinstance(decision, Start)] == [Start(0, "c", is_copy=True)]
+    assert made.decide(51) == []
+    assert made.next_look(51) == 3600 - 51  # and nobody looks for another
+
+
 def test_when_one_of_two_copies_dies_the_other_goes_on():
     made = scheduler({"a": "1", "b": "1"}, 6)
     run_five(made)
