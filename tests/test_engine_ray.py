@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
+from engine_jobs import DeadOnArrivalJob, DeedsJob, HomelessJob
 from evaluate_fixtures import clips_manifest, predictions_of, write_net
-from ray_jobs import DeadOnArrivalJob, DeedsJob, HomelessJob
 
 from ferbench.engines import EngineOptions, WorkerStartError, device_of, engine_of
 from ferbench.engines.cluster import Node, places_of

@@ -5,6 +5,7 @@ import signal
 from dataclasses import dataclass
 
 import pytest
+from engine_jobs import DeedsJob
 
 from ferbench.engines import EngineOptions, WorkerStartError, engine_of
 from ferbench.errors import FerbenchError, MediaError, MissingExtraError, UsageError
@@ -56,6 +57,19 @@ def test_a_task_that_kills_its_process_is_an_error_and_the_others_go_on():
         "the process working on it died, and so did the next one; a full memory is the usual reason",
     )
     assert found == {task: task * task for task in range(1, 15)}
+
+
+def test_a_worker_that_hangs_is_stopped_and_its_task_tried_once_more(tmp_path):
+    tasks = [("hang", 1), ("late", 3), ("die", 1), *(("square", number) for number in range(6))]
+    found = dict(engine_of("local")(DeedsJob(str(tmp_path)), tasks, EngineOptions(2, task_deadline=1.5)))
+    assert found.pop(("hang", 1)).as_row() == (
+        "task-hung: the worker was still at it after 1.5 seconds and was stopped, and so was the next one; "
+        "--task-deadline gives it more"
+    )
+    assert found.pop(("die", 1)).reason == "worker-died"
+    assert found == {("late", 3): 9, **{("square", number): number * number for number in range(6)}}
+    tries = {path.name: len(path.read_text().split()) for path in tmp_path.iterdir()}
+    assert {name: count for name, count in tries.items() if count != 1} == {"hang-1": 2, "late-3": 2, "die-1": 2}
 
 
 def test_tasks_are_drawn_as_they_are_needed():
