@@ -145,7 +145,7 @@ class RunOptions:
 
     device: str = "auto"
     workers: int = 0
-    """Processes; 0 is one per CPU core, and no more than there are samples."""
+    """Processes; 0 is one per CPU core, or as many as a cluster has places for, and no more than there are samples."""
     batch_size: int = 16
     """Frames per detector call. Batches never mix samples, so this is the only number that can move a result, within
     float rounding."""
