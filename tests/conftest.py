@@ -21,6 +21,15 @@ hypothesis.settings.register_profile("ferbench", derandomize=True, deadline=None
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ferbench"))
 
 
+LONGEST = ("test_readme.py", "test_engine_ray.py", "test_builtin_models.py", "test_datasets_all.py", "test_align.py")
+"""Files that take a minute or more go first: of two processes, neither is left alone with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _few_threads():
     torch.set_num_threads(1)

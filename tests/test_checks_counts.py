@@ -103,7 +103,10 @@ def test_without_a_card_it_says_why_nothing_is_compared(indexed):
     unknown = indexed.replace(provenance={})
     result = checked(unknown, skip=("files", "frames", "pictures"))
     assert (result.checked, result.findings) == (("rows", "clips", "leaks"), ())
-    assert result.not_checked == {"counts": "the manifest does not say which dataset with a card it is of"}
+    assert result.not_checked == {
+        "counts": "the manifest does not say which dataset with a card it is of",
+        "packs": "its samples lie in no packs",
+    }
     other = indexed.replace(labels=LabelSet.of(read_card("raf-db").labels.names[::-1]))
     reason = checked(other, only=("counts",)).not_checked["counts"]
     assert reason == "its classes are not those of the card of raf-db in their order"
