@@ -25,6 +25,8 @@ from ferbench.windows import Task, Videos, needs_windows
 
 AHEAD = 2
 """Batches that are read while one is with the model."""
+SHARES_PER_WORKER = 4
+"""Parts of a batch of images per thread: few, and none waits long for another."""
 NOT_SCORED = -1
 """Target of a frame that its window only shows."""
 
@@ -128,7 +130,7 @@ def _batches(
                 yield begun.finish(loaded)
             return
         with ThreadPoolExecutor(options.workers, thread_name_prefix="ferbench-feed") as pool:
-            waiting: deque[tuple[_Begun, list[Future[_Loaded]]]] = deque()
+            waiting: deque[tuple[_Begun, list[Future[list[_Loaded]]]]] = deque()
             left = enumerate(plan)
             try:
                 for done in itertools.count():
@@ -136,12 +138,13 @@ def _batches(
                         begun = _Begun(wanted, spec)
                         # Before what waits for it, so that nothing waits for ever.
                         is_there = pool.submit(stream.begin, step)
-                        futures = [pool.submit(_load, loader, begun, place, is_there) for place in range(len(wanted))]
+                        shares = _shares(len(wanted), spec, options)
+                        futures = [pool.submit(_load_all, loader, begun, share, is_there) for share in shares]
                         waiting.append((begun, futures))
                     if not waiting:
                         return
                     begun, futures = waiting.popleft()
-                    loaded = [future.result() for future in futures]
+                    loaded = [outcome for future in futures for outcome in future.result()]
                     stream.end(done)
                     yield begun.finish(loaded)
             finally:
@@ -153,9 +156,18 @@ def _batches(
 _Loaded = Clip | FerbenchError
 
 
-def _load(loader: Loader, begun: _Begun, place: int, is_there: Future[None] | None = None) -> _Loaded:
-    if is_there is not None:
-        is_there.result()
+def _shares(count: int, spec: InputSpec, options: FeedOptions) -> list[range]:
+    """Which places of a batch a thread reads in one go: a clip, or several images, each of which is over too soon."""
+    size = 1 if spec.is_clip_model else max(1, count // (SHARES_PER_WORKER * options.workers))
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _load_all(loader: Loader, begun: _Begun, places: range, is_there: Future[None]) -> list[_Loaded]:
+    is_there.result()
+    return [_load(loader, begun, place) for place in places]
+
+
+def _load(loader: Loader, begun: _Begun, place: int) -> _Loaded:
     task, turn = begun.wanted[place]
     try:
         return loader.load(task, turn, begun.slot(place))
