@@ -108,12 +108,11 @@ def test_repeats_are_bounded_on_both_sides():
 
 @pytest.mark.skipif(resident_bytes() is None, reason="the system does not say how much memory a process has")
 def test_memory_on_the_cpu_is_the_growth_of_the_process_and_says_so():
-    with PeakMemory("cpu") as memory:
-        # From the system: what the allocator kept of earlier tests is resident already.
-        with mmap.mmap(-1, 64 << 20) as block:
-            for page in range(0, len(block), mmap.PAGESIZE):
-                block[page] = 1
-            time.sleep(0.05)
+    # Memory from the system: what the allocator kept of earlier tests is resident already.
+    with PeakMemory("cpu") as memory, mmap.mmap(-1, 64 << 20) as block:
+        for page in range(0, len(block), mmap.PAGESIZE):
+            block[page] = 1
+        time.sleep(0.05)
     assert memory.peak >= 48 << 20
     assert "growth of the process's resident memory" in memory.kind
 
